@@ -1,0 +1,1 @@
+"""A scan's bytes -> `Scan` -> signature. Knows images, not cases."""

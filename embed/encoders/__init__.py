@@ -1,0 +1,1 @@
+"""The encoders, one file each; `embed.encoder.ENCODERS` is their table."""

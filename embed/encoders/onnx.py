@@ -1,0 +1,154 @@
+"""Any ONNX network with a small JSON beside it that says how to feed it: what a hospital uses for its own encoder.
+
+`model.onnx` is described by `model.json`:
+
+    {"name": "our-densenet", "side": 320, "channels": 3, "mean": [0.5], "std": [0.5], "range": [0, 1],
+     "output": "features", "grid": 2}
+
+`side`: pixels of the square input. `range`: the values that black and white take before `mean` and `std` are applied (one number, or
+one a channel). `output`: the name of the graph's output. `grid`: for an output of shape (n, channels, rows, columns), the cells
+a side that are averaged and laid side by side, 1 for a global average; an output of shape (n, d) has no grid. `sha256`,
+optional: the model file's hash, checked before it is loaded.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from embed.encoder import PREPARATION, EncoderError
+from embed.prepare import squash, stretch
+from embed.scan import Scan
+from embed.signature import pool_grid, unit
+
+BATCH = 8  # larger ones are no faster on a CPU and need more memory
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What the JSON beside a network says of its input and output."""
+
+    name: str
+    side: int
+    output: str
+    channels: int = 3
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    range: tuple[float, float] = (0.0, 1.0)
+    grid: int | None = None
+    sha256: str | None = None
+
+
+class OnnxEncoder:
+    """Runs a network on ONNX Runtime. The same scan gives the same row whatever else is in the batch, to 1e-6."""
+
+    def __init__(self, model: Path, card: ModelCard, *, threads: int = 0) -> None:
+        weights = _read(model)
+        digest = hashlib.sha256(weights).hexdigest()
+        if card.sha256 and card.sha256 != digest:
+            raise EncoderError(
+                f"{model}: sha256 is {digest[:12]}…, its JSON says {card.sha256[:12]}…; the file was altered or is another one"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises its own C++ kinds, without a common base
+            raise EncoderError(f"{model}: ONNX Runtime cannot load it ({str(error).splitlines()[0][:200]})") from error
+        outputs = [output.name for output in self._session.get_outputs()]
+        if card.output not in outputs:
+            raise EncoderError(f"{model}: no output is called {card.output!r}; it has: {', '.join(outputs)}")
+        self._input = self._session.get_inputs()[0].name
+        self._card = card
+        self.side = card.side
+        recipe = hashlib.sha256(repr(card).encode()).hexdigest()
+        self.fingerprint = f"{card.name}:{digest[:16]}:{recipe[:8]}:{PREPARATION}"
+        self.dim = self._run(np.zeros((1, card.channels, card.side, card.side), np.float32)).shape[1]
+
+    def encode(self, scans: Sequence[Scan]) -> npt.NDArray[np.float32]:
+        batches = [scans[start : start + BATCH] for start in range(0, len(scans), BATCH)]
+        rows = [self._run(np.stack([self._input_of(scan) for scan in batch])) for batch in batches]
+        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+
+    def _input_of(self, scan: Scan) -> npt.NDArray[np.float32]:
+        """(channels, side, side): the middle slice stretched, squashed, scaled."""
+        grey = squash(stretch(scan.pixels[len(scan.pixels) // 2]), side=self.side)
+        low, high = self._card.range
+        channels = np.broadcast_to(grey * (high - low) + low, (self._card.channels, self.side, self.side))
+        mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self._card.mean, self._card.std))
+        return ((channels - mean) / std).astype(np.float32)
+
+    def _run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        try:
+            (output,) = self._session.run([self._card.output], {self._input: batch})
+        except Exception as error:  # as above
+            raise EncoderError(
+                f"{self._card.name}: the network refuses an input of shape {batch.shape} ({str(error).splitlines()[0][:200]})"
+            ) from error
+        if output.ndim == 4:
+            output = pool_grid(output, cells=self._card.grid or 1)
+        if output.ndim != 2 or not np.isfinite(output).all():
+            raise EncoderError(
+                f"{self._card.name}: output {self._card.output!r} has shape {output.shape}; expected finite (n, d) or (n, channels, rows, columns)"
+            )
+        return unit(output.astype(np.float32))
+
+
+def load(argument: str) -> OnnxEncoder:
+    """The encoder of `onnx:PATH`; its card is the file of the same name ending in .json."""
+    if not argument:
+        raise EncoderError("say which network: onnx:PATH, with a JSON of the same name beside it")
+    model = Path(argument)
+    return OnnxEncoder(model, read_card(model.with_suffix(".json")))
+
+
+def read_card(path: Path) -> ModelCard:
+    """The model card in a JSON file. Raises `EncoderError` that names a missing, unknown or mistyped entry."""
+    try:
+        content = json.loads(_read(path))
+    except ValueError as error:
+        raise EncoderError(f"{path}: not JSON ({error})") from error
+    known = {item.name for item in fields(ModelCard)}
+    if not isinstance(content, dict) or set(content) - known:
+        raise EncoderError(f"{path}: unknown entries {sorted(set(content) - known)}; known are {sorted(known)}")
+    for required in ("name", "side", "output"):
+        if required not in content:
+            raise EncoderError(f"{path}: the entry {required!r} is missing; known are {sorted(known)}")
+    for name in ("mean", "std", "range"):
+        if name in content:
+            content[name] = _numbers(content[name], f"{path}: {name}")
+    card = ModelCard(**content)
+    if (
+        not isinstance(card.side, int)
+        or card.side < 8
+        or card.channels not in (1, 3)
+        or len(card.range) != 2
+        or min(map(abs, card.std)) == 0
+    ):
+        raise EncoderError(
+            f"{path}: side must be a number of pixels from 8, channels 1 or 3, range two numbers, std not 0"
+        )
+    return card
+
+
+def _numbers(value: Any, where: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in (value if isinstance(value, list) else [value]))
+    except (TypeError, ValueError) as error:
+        raise EncoderError(f"{where}: expected numbers, got {value!r}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EncoderError(
+            f"{path}: {error.strerror}; an ONNX encoder is two files, NAME.onnx and NAME.json"
+        ) from error

@@ -1,0 +1,82 @@
+"""A scan: one image or volume as the encoders see it, and how its pixels came to be."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.float32]  # (slices, rows, columns)
+
+
+class View(StrEnum):
+    """The projection of a radiograph (PS3.3 C.8.11.1.1, View Position)."""
+
+    PA = "PA"
+    AP = "AP"
+    LATERAL = "LATERAL"
+
+
+class ScanError(Exception):
+    """A file that did not become a `Scan`. `reason` is short and countable; the message names the remedy."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["ScanError"], tuple[str, str]]:
+        return type(self), (self.reason, str(self))
+
+
+class UnsupportedScan(ScanError):
+    """The file is whole, but it is not a kind of scan that we read."""
+
+
+class DamagedScan(ScanError):
+    """The file is not whole, or does not hold what it declares."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What was read and every step applied to the pixels, in order."""
+
+    format: str  # "dicom", "png", "jpeg"
+    sha256: str  # of the file's bytes
+    steps: tuple[str, ...] = ()  # "VOI LUT: window 2048/4096 LINEAR (PS3.3 C.11.2.1.2)"
+    flags: tuple[str, ...] = ()  # what a careful reader should doubt
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the file itself says of patient and acquisition; None where it is silent.
+
+    Identifiers are kept out of `repr`, so that they cannot reach a log by accident.
+    """
+
+    patient_id: str | None = field(default=None, repr=False)
+    study_uid: str | None = field(default=None, repr=False)
+    series_uid: str | None = field(default=None, repr=False)
+    instance_uid: str | None = field(default=None, repr=False)
+    scan_date: date | None = None
+    manufacturer: str | None = None
+    scanner: str | None = None
+    age_years: int | None = None
+    sex: str | None = None  # "F" or "M"
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One image or volume. A radiograph is a volume of one slice.
+
+    X-ray pixels are presentation values from 0 to 1, after modality and VOI LUT, bright = dense, so that a DICOM file
+    and a picture exported from it agree.
+    """
+
+    pixels: Pixels
+    kind: str  # which store it belongs to: "xray"
+    modality: str | None  # (0008,0060) as recorded: "CR", "DX"
+    view: View | None
+    spacing_mm: tuple[float, float, float] | None  # between slices, rows, columns, of these pixels
+    provenance: Provenance
+    header: Header = Header()

@@ -1,0 +1,1 @@
+"""Cases and vectors on disk. Knows arrays and records, not images."""

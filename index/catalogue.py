@@ -1,0 +1,215 @@
+"""The cases of a snapshot as a table: one row a case, filtered with a condition in SQL."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index.case import Case, Endpoint, Event, Outcome, State
+
+RowNumbers = npt.NDArray[np.int64]
+
+# every case has these columns; a cohort's endpoints and clinical fields follow
+FIELDS = pa.schema(
+    [
+        ("case_id", pa.string()),
+        ("patient_id", pa.string()),
+        ("cohort", pa.string()),
+        ("kind", pa.string()),  # which store
+        ("row", pa.int64()),  # and which row of it
+        ("site", pa.string()),
+        ("modality", pa.string()),
+        ("view", pa.string()),
+        ("scan_date", pa.date32()),
+        ("age_years", pa.float64()),
+        ("sex", pa.string()),
+        ("manufacturer", pa.string()),
+        ("scanner", pa.string()),
+        ("observed_days", pa.int64()),
+        ("files", pa.list_(pa.string())),
+        ("file_sha256", pa.string()),
+        ("flags", pa.list_(pa.string())),  # what the reading of the pixels flagged
+    ]
+)
+
+
+class FilterError(Exception):
+    """A `--where` that is not a condition over the catalogue's columns."""
+
+
+@dataclass(frozen=True)
+class Archived:
+    """A case as it is indexed: the cohort's record, with what reading the scan added."""
+
+    case: Case
+    kind: str
+    file_sha256: str
+    flags: tuple[str, ...]
+
+
+class Catalogue:
+    """The table of cases; `row` numbers are those of the vector store of the same kind."""
+
+    def __init__(self, table: pa.Table, endpoints: Sequence[Endpoint]) -> None:
+        self._table = table
+        self.endpoints = tuple(endpoints)
+        self._starts = self._first_rows()
+
+    @classmethod
+    def build(cls, archived: Sequence[Archived], endpoints: Sequence[Endpoint]) -> "Catalogue":
+        """The catalogue of cases that come sorted by (kind, case_id): row numbers follow that order within each kind."""
+        row_of: dict[str, int] = {}
+        rows = []
+        for entry in archived:
+            row_of[entry.kind] = row_of.get(entry.kind, -1) + 1
+            rows.append(_row(entry, row_of[entry.kind], endpoints))
+        names = sorted({name for entry in archived for name in entry.case.clinical})
+        schema = FIELDS
+        for endpoint in endpoints:
+            schema = schema.append(pa.field(endpoint.name, pa.string())).append(
+                pa.field(days_column(endpoint), pa.int64())
+            )
+        for name in names:
+            if name in schema.names:
+                raise ValueError(f"clinical field {name!r} has the name of a catalogue column; call it something else")
+            values = [row.get(name) for row in rows]
+            numeric = all(value is None or isinstance(value, float) for value in values)
+            schema = schema.append(pa.field(name, pa.float64() if numeric else pa.string()))
+            if not numeric:
+                for row in rows:
+                    row[name] = None if row.get(name) is None else str(row[name])
+        return cls(pa.Table.from_pylist(rows, schema=schema), endpoints)
+
+    def to_bytes(self) -> bytes:
+        buffer = io.BytesIO()
+        pq.write_table(self._table, buffer)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, endpoints: Sequence[Endpoint]) -> "Catalogue":
+        return cls(pq.ParquetFile(io.BytesIO(content)).read(), endpoints)  # read_table would import all of pandas
+
+    def columns(self) -> list[str]:
+        return list(self._table.schema.names)
+
+    def count(self, kind: str) -> int:
+        return self._starts[kind][1] if kind in self._starts else 0
+
+    def values(self, column: str, kind: str) -> npt.NDArray[Any]:
+        """A column of one kind in the order of its rows; texts and missing values as objects."""
+        start, count = self._starts[kind]
+        picked: npt.NDArray[Any] = self._table.column(column).slice(start, count).to_numpy(zero_copy_only=False)
+        return picked
+
+    def case(self, kind: str, row: int) -> Case:
+        start, _ = self._starts[kind]
+        return _case(self._table.slice(start + row, 1).to_pylist()[0], self.endpoints)
+
+    def rows(self) -> list[tuple[str, int, str, str | None, str]]:
+        """(kind, row, patient_id, view, file_sha256) of every case."""
+        picked = [self._table.column(name).to_pylist() for name in ("kind", "row", "patient_id", "view", "file_sha256")]
+        return list(zip(*picked, strict=True))
+
+    def where(self, condition: str, kind: str) -> RowNumbers:
+        """The rows of `kind` for which an SQL condition over the columns holds, rising.
+
+        DuckDB evaluates it on a copy in memory without access to files, network or extensions. Raises `FilterError`.
+        """
+        import duckdb
+
+        with duckdb.connect(":memory:") as connection:
+            connection.register("archive", self._table)
+            connection.execute("CREATE TABLE cases AS SELECT * EXCLUDE (files) FROM archive")
+            connection.unregister("archive")
+            connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+            try:
+                statements = connection.extract_statements(
+                    f"SELECT row FROM cases WHERE kind = $kind AND (\n{condition}\n)"
+                )
+                if len(statements) != 1:
+                    raise FilterError(
+                        f"--where takes one condition, such as \"age_years >= 60 and view = 'AP'\"; got {condition!r}"
+                    )
+                found = connection.execute(statements[0], {"kind": kind}).fetchnumpy()["row"]
+            except duckdb.Error as error:
+                raise FilterError(
+                    f"--where {condition!r} is not a condition over the catalogue ({_first_line(error)}); columns: "
+                    + ", ".join(name for name in self.columns() if name != "files")
+                ) from error
+        rows: RowNumbers = np.sort(np.asarray(found, np.int64))
+        return rows
+
+    def _first_rows(self) -> dict[str, tuple[int, int]]:
+        """kind -> (where it starts in the table, how many)."""
+        kinds = self._table.column("kind").to_pylist()
+        starts: dict[str, tuple[int, int]] = {}
+        for place, kind in enumerate(kinds):
+            start, count = starts.get(kind, (place, 0))
+            starts[kind] = (start, count + 1)
+        return starts
+
+
+def days_column(endpoint: Endpoint) -> str:
+    return f"{endpoint.name}_days"
+
+
+def _row(entry: Archived, row: int, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    case = entry.case
+    fields: dict[str, Any] = {
+        name: getattr(case, name)
+        for name in (
+            "case_id",
+            "patient_id",
+            "cohort",
+            "site",
+            "modality",
+            "view",
+            "scan_date",
+            "age_years",
+            "sex",
+            "manufacturer",
+            "scanner",
+        )
+    }
+    fields |= {
+        "kind": entry.kind,
+        "row": row,
+        "observed_days": case.outcome.observed_days,
+        "files": [str(path) for path in case.files],
+    }
+    fields |= {"file_sha256": entry.file_sha256, "flags": list(entry.flags)}
+    for endpoint in endpoints:
+        event = case.outcome.events.get(endpoint.name, Event(State.NOT_RECORDED))
+        fields |= {endpoint.name: str(event.state), days_column(endpoint): event.days}
+    return fields | dict(case.clinical)
+
+
+def _case(row: Mapping[str, Any], endpoints: Sequence[Endpoint]) -> Case:
+    known = set(FIELDS.names) | {name for e in endpoints for name in (e.name, days_column(e))}
+    events = {e.name: Event(State(row[e.name]), row[days_column(e)]) for e in endpoints}
+    return Case(
+        case_id=row["case_id"],
+        patient_id=row["patient_id"],
+        cohort=row["cohort"],
+        files=tuple(Path(path) for path in row["files"]),
+        outcome=Outcome(events, row["observed_days"]),
+        site=row["site"],
+        modality=row["modality"],
+        view=row["view"],
+        scan_date=row["scan_date"],
+        age_years=row["age_years"],
+        sex=row["sex"],
+        manufacturer=row["manufacturer"],
+        scanner=row["scanner"],
+        clinical={name: value for name, value in row.items() if name not in known},
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,1 @@
+"""Readers of archives, one file each; `index.cohort.COHORTS` is their table."""

@@ -1,0 +1,108 @@
+"""The NCCID warehouse as it lies on disk -> cases, with or without the `training/` level, whichever modality trees exist."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from index.case import Case, Endpoint
+from index.cohort import CohortError
+from index.cohorts.nccid_clinical import Record, clinical_record
+
+TREES = ("xray", "ct", "mri")
+ENDPOINTS = (Endpoint("died", "death"), Endpoint("itu_admission", "ITU admission"), Endpoint("intubated", "intubation"))
+
+
+class NccidCohort:
+    """NCCID cases: a radiograph a file under `xray/PATIENT/STUDY/SERIES/`, with the patient's newest clinical record."""
+
+    name = "nccid"
+    endpoints = ENDPOINTS
+
+    def __init__(self, path: Path) -> None:
+        self.source = str(path)
+        self._root = path / "training" if (path / "training").is_dir() else path
+        if not any((self._root / tree).is_dir() for tree in TREES):
+            raise CohortError(
+                f"{path}: no NCCID warehouse; expected folders xray, ct or mri, beside data, here or under training"
+            )
+
+    def iter_cases(self) -> Iterator[Case]:
+        for tree in TREES:
+            for patient in sorted(_folders(self._root / tree)):
+                record = clinical_record(self._clinical_files(patient.name))
+                for path in sorted(patient.glob("*/*/*.dcm")):
+                    yield self._case(tree, patient.name, path, record)
+
+    def _case(self, tree: str, patient_id: str, path: Path, record: Record) -> Case:
+        header = _metadata(self._root / f"{tree}-metadata" / path.relative_to(self._root / tree).with_suffix(".json"))
+        if not header:
+            header = _dicom_header(path)
+        scan_date = _dicom_date(header.get("AcquisitionDate")) or _dicom_date(header.get("StudyDate"))
+        return Case(
+            case_id=path.stem,
+            patient_id=patient_id,
+            cohort=self.name,
+            files=(path,),
+            outcome=record.outcome(scan_date),
+            site=record.site,
+            modality=_text(header.get("Modality")),
+            scan_date=scan_date,
+            age_years=record.age_years,
+            sex=record.sex,
+            manufacturer=_text(header.get("Manufacturer")),
+            scanner=_text(header.get("ManufacturerModelName")),
+            clinical={"covid_status": record.covid_status},
+        )
+
+    def _clinical_files(self, patient_id: str) -> list[Path]:
+        return sorted((self._root / "data" / patient_id).glob("*.json"))
+
+
+def _folders(path: Path) -> list[Path]:
+    return [entry for entry in path.iterdir() if entry.is_dir()] if path.is_dir() else []
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """The DICOM-JSON that the warehouse keeps beside each file, by keyword; empty where there is none.
+
+    The loader nulls binary values and VOI LUT sequences, so elements are taken one by one (PS3.18 F.2).
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    found: dict[str, Any] = {}
+    for tag, element in content.items() if isinstance(content, dict) else ():
+        values = element.get("Value") if isinstance(element, dict) else None
+        keyword = pydicom.datadict.keyword_for_tag(tag)
+        if values and keyword:
+            found[keyword] = values[0]
+    return found
+
+
+def _dicom_header(path: Path) -> dict[str, Any]:
+    """The same from the file itself; empty where it cannot be read: the build will reject that file with its reason."""
+    try:
+        ds = pydicom.dcmread(
+            path,
+            stop_before_pixels=True,
+            specific_tags=["AcquisitionDate", "StudyDate", "Modality", "Manufacturer", "ManufacturerModelName"],
+        )
+        return {element.keyword: element.value for element in ds}
+    except Exception:  # whatever a damaged header raises; reading the pixels will report it
+        return {}
+
+
+def _text(value: Any) -> str | None:
+    return str(value).strip() or None if value is not None else None
+
+
+def _dicom_date(value: Any) -> date | None:
+    try:
+        return datetime.strptime(str(value or ""), "%Y%m%d").date()
+    except ValueError:
+        return None

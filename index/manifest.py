@@ -1,0 +1,52 @@
+"""The manifest of a snapshot: how it was built, what is in it, and the hash of every file."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from index.case import Endpoint
+
+FORMAT = 1
+
+
+class ManifestError(Exception):
+    """A manifest that cannot be read, or that another version wrote."""
+
+
+@dataclass(frozen=True)
+class IndexManifest:
+    """What `manifest.json` holds."""
+
+    name: str
+    created: str  # UTC, ISO 8601
+    encoder: str  # the name by which `load_encoder` finds it again
+    fingerprint: str
+    dim: int
+    store: str
+    cases: Mapping[str, int]  # kind -> how many
+    patients: int
+    seen: int  # cases that the cohorts offered
+    rejected: Mapping[str, int]  # reason -> how many
+    cohorts: Mapping[str, str]  # name -> where it was read from
+    endpoints: tuple[Endpoint, ...]
+    files: Mapping[str, str]  # relative path -> sha256
+    code_version: str
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "IndexManifest":
+        try:
+            content: dict[str, Any] = json.loads(text)
+            if content["format"] != FORMAT:
+                raise ManifestError(
+                    f"the index has format {content['format']}, this version reads {FORMAT}; rebuild it"
+                )
+            content["endpoints"] = tuple(Endpoint(**entry) for entry in content["endpoints"])
+            return cls(**content)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ManifestError(f"the manifest cannot be read ({error}); rebuild the index") from error

@@ -1,0 +1,328 @@
+"""`python -m search`: ask an index about scans, run a study, evaluate."""
+
+import csv
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from embed.encoder import EncoderError
+from embed.read import read_scan
+from embed.scan import Scan, ScanError
+from index.catalogue import FilterError
+from index.snapshot import SnapshotError
+from search.answer import DEFAULT_K, Answer, Question, QuestionError
+from search.engine import SearchEngine
+from search.neighbour import Neighbour, event_text
+from search.outcomes import OutcomeSummary
+
+BAD_INPUT = (EncoderError, FilterError, QuestionError, ScanError, SnapshotError)
+
+
+@click.group()
+def main() -> None:
+    """Similar prior cases and their outcomes. Research use only: not a medical device."""
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that every question shares."""
+    options = [
+        click.option("--index", "index", type=click.Path(path_type=Path), required=True, help="The index folder."),
+        click.option(
+            "--encoder", "encoder", default=None, help="Where the encoder lies now, if not where the index says."
+        ),
+        click.option("-k", "k", type=int, default=None, help=f"Patients to return.  [default: {DEFAULT_K}]"),
+        click.option(
+            "--where",
+            default=None,
+            help="A condition over the catalogue's columns, such as \"age_years >= 60 and sex = 'F'\".",
+        ),
+        click.option("--any-view", is_flag=True, help="Also cases of another view than the query's."),
+        click.option("--include-own", is_flag=True, help="Also the query's own patient."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command(
+    epilog="Example: python -m search query scan.dcm --index /srv/likewise -k 10 --where \"sex = 'F'\" --picture answer.png"
+)
+@click.argument("scans", nargs=-1, required=True, type=click.Path(path_type=Path))
+@asking
+@click.option("--together", is_flag=True, help="The scans are of one patient and make one question.")
+@click.option(
+    "--patient", default=None, help="Whose scans they are, where the files do not say: left out of the answer."
+)
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Write the query beside its neighbours as PNG.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document on stdout (a list where several questions were asked)."
+)
+def query(
+    scans: tuple[Path, ...], index: Path, encoder: str | None, k: int | None, where: str | None, any_view: bool, include_own: bool,
+    together: bool, patient: str | None, picture: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """The patients whose scans look most like SCANS (DICOM, PNG or JPEG), and what happened to them."""
+    question = Question(k=k, where=where, match_view=not any_view, include_own=include_own, patient_id=patient)
+    try:
+        engine = SearchEngine.open(index, encoder_name=encoder)
+        read = [_read(path, engine.encoder.side) for path in scans]
+        groups = [read] if together else [[scan] for scan in read]
+        answers = [engine.query(group, question) for group in groups]
+        if picture is not None:
+            _save_pictures(answers, engine, picture)
+    except BAD_INPUT as error:
+        _fail(str(error), code=2)
+    if as_json:
+        documents = [answer.to_json() for answer in answers]
+        click.echo(json.dumps(documents[0] if len(documents) == 1 else documents))
+        return
+    for answer, group in zip(answers, [list(scans)] if together else [[path] for path in scans], strict=True):
+        _print_answer(answer, group)
+
+
+@main.command(epilog="Example: python -m search study --index /srv/likewise --out /tmp/study -k 20")
+@click.argument("scans", nargs=-1, type=click.Path(path_type=Path))
+@asking
+@click.option("--kind", default="xray", show_default=True, help="Which scans of the archive are asked, without SCANS.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for neighbours.parquet and run.json.",
+)
+def study(
+    scans: tuple[Path, ...], index: Path, encoder: str | None, k: int | None, where: str | None, any_view: bool, include_own: bool,
+    kind: str, out: Path,
+) -> None:  # fmt: skip
+    """Nearest neighbours of many SCANS, or without any of the archive against itself, as one long table."""
+    from search.study import study_archive, study_scans
+
+    question = Question(k=k, where=where, match_view=not any_view, include_own=include_own)
+    try:
+        engine = SearchEngine.open(index, encoder_name=encoder)
+        _check_kind(engine, kind, k)
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task("queries", total=len(scans) or len(engine.archives[kind].case_ids))
+            advance = lambda count: progress.advance(task, count)  # noqa: E731
+            if scans:
+                written = study_scans(
+                    engine, _answers(engine, scans, question, advance), question, out, [path.name for path in scans]
+                )
+            else:
+                written = study_archive(engine, kind, question, out, advance)
+    except BAD_INPUT as error:
+        _fail(str(error), code=2)
+    except OSError as error:
+        _fail(f"{out}: cannot be written ({error.strerror})", code=1)
+    click.echo(f"wrote {written} and {written.with_name('run.json')}", err=True)
+
+
+@main.command(epilog="Example: python -m search evaluate --index /tmp/h --target itu_admission --where \"view = 'AP'\"")
+@asking
+@click.option("--kind", default="xray", show_default=True, help="Which scans of the archive are asked.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    required=True,
+    help="An endpoint (AUC), a text column (P@k) or a numeric one (rank correlation).",
+)
+@click.option(
+    "--labels", type=click.Path(path_type=Path), default=None, help="A CSV with further columns, joined to the cases."
+)
+@click.option(
+    "--label-key", default="case_id", show_default=True, help="The column of --labels that holds the case_id."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def evaluate(
+    index: Path, encoder: str | None, k: int | None, where: str | None, any_view: bool, include_own: bool, kind: str,
+    targets: tuple[str, ...], labels: Path | None, label_key: str, as_json: bool,
+) -> None:  # fmt: skip
+    """How well neighbours of the archive's own cases (other patients only) agree with them, with intervals and chance."""
+    from search.study import iter_archive_neighbours
+
+    if include_own:
+        _fail(
+            "--include-own would measure how well a patient finds itself; evaluation leaves the own patient out", code=2
+        )
+    question = Question(k=k or DEFAULT_K, where=where, match_view=not any_view)
+    try:
+        engine = SearchEngine.open(index, encoder_name=encoder)
+        _check_kind(engine, kind, k)
+        columns = _label_columns(labels, label_key, engine.archives[kind].case_ids) if labels else {}
+        blocks = list(iter_archive_neighbours(engine, kind, question))
+        metrics = [_metric(engine, kind, target, columns, blocks) for target in targets]
+    except BAD_INPUT as error:
+        _fail(str(error), code=2)
+    if as_json:
+        click.echo(
+            json.dumps({target: dataclasses.asdict(metric) for target, metric in zip(targets, metrics, strict=True)})
+        )
+        return
+    table = Table(
+        "target",
+        "metric",
+        "value",
+        "95 % interval",
+        "chance",
+        "queries",
+        "patients",
+        title=f"leave one patient out, k = {question.k}",
+    )
+    for target, metric in zip(targets, metrics, strict=True):
+        table.add_row(
+            target,
+            metric.name,
+            f"{metric.value:.3f}",
+            f"{metric.low:.3f} to {metric.high:.3f}",
+            f"{metric.chance:.3f}",
+            str(metric.queries),
+            str(metric.patients),
+        )
+    Console().print(table)
+
+
+def _metric(engine: SearchEngine, kind: str, target: str, labels: dict[str, Any], blocks: Sequence[Any]) -> Any:
+    from search.evaluation import outcome_auc, precision, rank_correlation
+
+    patients = engine.archives[kind].patients
+    catalogue = engine.snapshot.catalogue
+    try:
+        if target in {endpoint.name for endpoint in catalogue.endpoints}:
+            return outcome_auc(list(blocks), catalogue.values(target, kind), patients)
+        if target not in labels and target not in catalogue.columns():
+            raise QuestionError(
+                f"--target {target!r} is no column; there are: {', '.join([*labels, *catalogue.columns()])}"
+            )
+        values = labels[target] if target in labels else catalogue.values(target, kind)
+        if values.dtype.kind == "f":
+            return rank_correlation(list(blocks), values, patients)
+        return precision(list(blocks), values, patients)
+    except ValueError as error:
+        raise QuestionError(f"--target {target}: {error}") from error
+
+
+def _label_columns(path: Path, key: str, case_ids: Any) -> dict[str, Any]:
+    """The columns of a CSV in the order of the cases: numbers where all are, else text; None where a case has no row."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            rows = {row[key]: row for row in csv.DictReader(lines)}
+    except (OSError, KeyError, ValueError) as error:
+        raise QuestionError(f"--labels {path}: cannot be read, or has no column {key!r} ({error})") from error
+    found = [rows.get(case_id, {}) for case_id in case_ids]
+    if not any(found):
+        raise QuestionError(f"--labels {path}: no {key!r} equals a case_id of the index")
+    columns: dict[str, Any] = {}
+    for name in next(row for row in found if row):
+        texts = [row.get(name) or None for row in found]
+        try:
+            columns[name] = np.array([np.nan if text is None else float(text) for text in texts])
+        except ValueError:
+            columns[name] = np.array(texts, dtype=object)
+    return columns
+
+
+def _answers(
+    engine: SearchEngine, paths: Sequence[Path], question: Question, advance: Callable[[int], None]
+) -> Iterator[tuple[str, Answer]]:
+    for path in paths:
+        yield path.name, engine.query([_read(path, engine.encoder.side)], question)
+        advance(1)
+
+
+def _read(path: Path, side: int) -> Scan:
+    try:
+        return read_scan(path, side=side)
+    except ScanError as error:
+        raise type(error)(error.reason, str(error) if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def _check_kind(engine: SearchEngine, kind: str, k: int | None) -> None:
+    if kind not in engine.archives:
+        raise QuestionError(f"the index holds no {kind} scans, only {', '.join(engine.archives)}")
+    patients = engine.archives[kind].patient_count
+    if k is not None and not 1 <= k <= patients:
+        raise QuestionError(f"k is {k}; the index holds {kind} scans of {patients} patients: ask for 1 to {patients}")
+
+
+def _save_pictures(answers: Sequence[Answer], engine: SearchEngine, path: Path) -> None:
+    from search.picture import save_answer
+
+    for number, answer in enumerate(answers, start=1):
+        target = path if len(answers) == 1 else path.with_stem(f"{path.stem}-{number}")
+        try:
+            save_answer(answer, engine.snapshot, target)
+        except OSError as error:
+            _fail(f"--picture {target}: cannot be written ({error.strerror})", code=1)
+        click.echo(f"wrote {target}", err=True)
+
+
+def _print_answer(answer: Answer, paths: Sequence[Path]) -> None:
+    console = Console()
+    views = ", ".join(view or "view not known" for view in answer.views)
+    endpoints = {name: summary.endpoint.title for name, summary in answer.outcomes.items()}
+    facts = [_facts(neighbour, endpoints) for neighbour in answer.neighbours]
+    stated = [name for name in (facts[0] if facts else {}) if any(fact[name] for fact in facts)]
+    table = Table(title=f"{', '.join(path.name for path in paths)} ({views}): {answer.eligible:,} eligible cases")
+    for name in stated:
+        table.add_column(name, overflow="fold", min_width=5 if name == "sim." else None)
+    for fact in facts:
+        table.add_row(*(fact[name] for name in stated))
+    console.print(table)
+    for summary in answer.outcomes.values():
+        console.print(_outcome_line(summary), soft_wrap=True, highlight=False)
+    for warning in answer.warnings:
+        console.print(f"[yellow]Mind:[/] {warning}", soft_wrap=True, highlight=False)
+
+
+def _facts(neighbour: Neighbour, endpoints: dict[str, str]) -> dict[str, str]:
+    """A neighbour's line of the table, by column; a column that is blank for all is left out."""
+    case = neighbour.case
+    person = (None if case.age_years is None else f"{case.age_years:.0f}", case.sex)
+    return {
+        "": str(neighbour.rank),
+        "sim.": f"{neighbour.similarity:.3f}",
+        "case": case.case_id,
+        "patient": case.patient_id,
+        "view": case.view or "",
+        "site": case.site or "",
+        "date": str(case.scan_date or ""),
+        "age, sex": ", ".join(fact for fact in person if fact),
+    } | {title: event_text(case.outcome.events[name]) for name, title in endpoints.items()}
+
+
+def _outcome_line(summary: OutcomeSummary) -> str:
+    title = summary.endpoint.title
+    rate = summary.archive
+    archive = (
+        f"; whole eligible archive {rate.events} of {rate.known} patients ({rate.share:.0%})"
+        if rate.share is not None
+        else ""
+    )
+    if summary.events is None or summary.low is None or summary.high is None:
+        return f"{title}: known for {summary.known} of {summary.asked}, too few to say{archive}"
+    share = f"{summary.events} of {summary.known} known ({summary.events / summary.known:.0%}, 95 % interval {summary.low:.0%} to {summary.high:.0%})"
+    return f"{title}: {share}{archive}"
+
+
+def _fail(message: str, *, code: int) -> NoReturn:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m search")

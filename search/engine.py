@@ -1,0 +1,184 @@
+"""The engine: scans in, an answer out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from embed.encoder import Encoder, load_encoder
+from embed.scan import Scan
+from index.case import Endpoint, State
+from index.catalogue import Catalogue
+from index.snapshot import Snapshot, SnapshotError, open_current
+from index.store import PADDING, RowNumbers
+from search.answer import DEFAULT_K, Answer, Question, QuestionError
+from search.nearest import NOBODY, Codes, nearest_patients
+from search.neighbour import Neighbour
+from search.outcomes import FEWEST_KNOWN, Rate, patient_state, rate_of, summarise
+
+
+class Archive:
+    """The columns of one kind of case that every search needs, as arrays in the order of the rows."""
+
+    def __init__(self, catalogue: Catalogue, kind: str) -> None:
+        self.case_ids = catalogue.values("case_id", kind)
+        self.views = catalogue.values("view", kind)
+        self.patient_ids = catalogue.values("patient_id", kind)
+        self.file_hashes = catalogue.values("file_sha256", kind)
+        names = np.char.add(
+            np.char.add(catalogue.values("cohort", kind).astype(str), "\n"), self.patient_ids.astype(str)
+        )
+        self.patients: Codes = np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def patient_count(self) -> int:
+        return int(self.patients.max()) + 1
+
+    def rows_of_view(self, view: str) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = self.views == view
+        return found
+
+
+class SearchEngine:
+    """Answers questions over one opened snapshot. Holds nothing of a question once it is answered; safe for threads."""
+
+    def __init__(self, snapshot: Snapshot, encoder: Encoder) -> None:
+        """Raises `SnapshotError` if another encoder built the index: its vectors would be compared with strangers."""
+        if encoder.fingerprint != snapshot.manifest.fingerprint:
+            raise SnapshotError(
+                f"the index was built by {snapshot.manifest.fingerprint}, the encoder here is {encoder.fingerprint}; "
+                "rebuild the index or use the encoder that built it"
+            )
+        self.snapshot = snapshot
+        self.encoder = encoder
+        self.archives = {kind: Archive(snapshot.catalogue, kind) for kind in snapshot.stores}
+
+    @classmethod
+    def open(cls, index: Path, *, encoder_name: str | None = None) -> "SearchEngine":
+        """The engine of an index folder, with the encoder that built it. Raises `SnapshotError` or `EncoderError`."""
+        snapshot = open_current(index)
+        return cls(snapshot, load_encoder(encoder_name or snapshot.manifest.encoder))
+
+    def query(self, scans: Sequence[Scan], question: Question = Question()) -> Answer:
+        """The answer to scans of one patient, asked together: a case counts by its best similarity to any of them.
+
+        Raises `QuestionError` or `FilterError`.
+        """
+        kind = self._kind(scans)
+        archive, store = self.archives[kind], self.snapshot.stores[kind]
+        k = self._wanted(question.k, archive, kind)
+        own = self._own_patients(scans, question, archive)
+        base = self.rows_where(kind, question.where)
+        if not question.include_own:
+            base &= ~np.isin(archive.patients, own)
+        views = [self._view(scan, archive) for scan in scans]
+        signatures = self.snapshot.transforms[kind].apply(self.encoder.encode(scans))
+        eligible = np.zeros(len(base), bool)
+        best: dict[int, tuple[float, int]] = {}  # patient -> (−similarity, row): smaller is better, ties by row
+        for signature, view in zip(signatures, views, strict=True):
+            allowed = base & archive.rows_of_view(view) if question.match_view and view else base
+            eligible |= allowed
+            similarities, rows = nearest_patients(
+                store,
+                signature[None],
+                k=k,
+                patients=archive.patients,
+                own=np.array([NOBODY]),
+                allowed=np.flatnonzero(allowed),
+            )
+            for similarity, row in zip(similarities[0], rows[0], strict=True):
+                if row != PADDING:
+                    patient = int(archive.patients[row])
+                    best[patient] = min(best.get(patient, (np.inf, 0)), (-float(similarity), int(row)))
+        ranked = sorted(best.values())[:k]
+        neighbours = tuple(
+            Neighbour(rank, -negative, self.snapshot.catalogue.case(kind, row))
+            for rank, (negative, row) in enumerate(ranked, start=1)
+        )
+        outcomes = {
+            endpoint.name: summarise(
+                [n.case.outcome for n in neighbours], endpoint, self.archive_rate(kind, endpoint, eligible)
+            )
+            for endpoint in self.snapshot.manifest.endpoints
+        }
+        answer = Answer(
+            self.snapshot.manifest.name, tuple(scans), tuple(views), int(eligible.sum()), neighbours, outcomes, ()
+        )
+        return Answer(**(vars(answer) | {"warnings": tuple(_warnings(answer, question, k))}))
+
+    def rows_where(self, kind: str, where: str | None) -> npt.NDArray[np.bool_]:
+        """Which rows of `kind` a condition allows (n,). Raises `FilterError`."""
+        count = self.snapshot.stores[kind].count
+        if where is None:
+            return np.ones(count, bool)
+        allowed = np.zeros(count, bool)
+        allowed[self.snapshot.catalogue.where(where, kind)] = True
+        return allowed
+
+    def archive_rate(self, kind: str, endpoint: Endpoint, eligible: npt.NDArray[np.bool_]) -> Rate:
+        """The rate among the eligible archive's patients, one vote each."""
+        states = self.snapshot.catalogue.values(endpoint.name, kind)
+        by_patient: dict[int, set[State]] = {}
+        for row in np.flatnonzero(eligible):
+            by_patient.setdefault(int(self.archives[kind].patients[row]), set()).add(State(states[row]))
+        return rate_of(patient_state(found) for found in by_patient.values())
+
+    def _kind(self, scans: Sequence[Scan]) -> str:
+        if not scans:
+            raise QuestionError("no scan was given; give at least one")
+        kinds = {scan.kind for scan in scans}
+        if len(kinds) > 1:
+            raise QuestionError(
+                f"scans of several kinds were given together ({', '.join(sorted(kinds))}); ask them one kind at a time"
+            )
+        kind = kinds.pop()
+        if kind not in self.snapshot.stores:
+            raise QuestionError(f"the index holds no {kind} scans, only {', '.join(self.snapshot.stores)}")
+        return kind
+
+    def _wanted(self, k: int | None, archive: Archive, kind: str) -> int:
+        if k is None:
+            return min(DEFAULT_K, archive.patient_count)
+        if k < 1:
+            raise QuestionError(f"k is {k}; ask for at least 1 patient")
+        if k > archive.patient_count:
+            raise QuestionError(
+                f"k is {k}, but the index holds {kind} scans of {archive.patient_count} patients; ask for at most that many"
+            )
+        return k
+
+    def _own_patients(self, scans: Sequence[Scan], question: Question, archive: Archive) -> RowNumbers:
+        """Whose scans these are, as numbers: by the id given or in the header, or because the very file is archived."""
+        names = {question.patient_id, *(scan.header.patient_id for scan in scans)} - {None}
+        rows = np.isin(archive.patient_ids.astype(str), [str(name) for name in names])
+        for scan in scans:
+            rows |= archive.file_hashes == scan.provenance.sha256
+            rows |= archive.case_ids == scan.header.instance_uid
+        return np.unique(archive.patients[rows])
+
+    def _view(self, scan: Scan, archive: Archive) -> str | None:
+        """The scan's view; where the file is silent but is archived, the archive's."""
+        if scan.view:
+            return str(scan.view)
+        same = archive.views[archive.file_hashes == scan.provenance.sha256]
+        return str(same[0]) if len(same) and same[0] else None
+
+
+def _warnings(answer: Answer, question: Question, k: int) -> list[str]:
+    """What the reader must doubt."""
+    warnings = []
+    if None in answer.views:
+        warnings.append(
+            "The query's view is not known: neighbours of any view are shown, and AP films come from sicker patients."
+        )
+    elif not question.match_view and any(n.case.view not in answer.views for n in answer.neighbours):
+        warnings.append("Some neighbours are of another view than the query.")
+    if len(answer.neighbours) < k:
+        warnings.append(f"Only {len(answer.neighbours)} of {k} patients: no more are eligible.")
+    for summary in answer.outcomes.values():
+        if summary.known < FEWEST_KNOWN:
+            warnings.append(
+                f"{summary.endpoint.title}: recorded for {summary.known} of {summary.asked} neighbours, too few to say anything."
+            )
+    return warnings

@@ -1,0 +1,230 @@
+"""DICOM radiographs: each step of the pixel pipeline, worked out by hand."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_modality_lut as pydicom_modality_lut
+from pydicom.pixels import apply_voi_lut as pydicom_voi_lut
+
+from embed.prepare import shrink
+from embed.read import read_scan, read_scan_bytes
+from embed.scan import DamagedScan, Scan, ScanError, UnsupportedScan, View
+from tests.films import dicom_bytes, dicom_dataset, phantom, to_bytes
+
+RAMP = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)  # 0, 16, … 4080
+
+
+def read(pixels: npt.NDArray[Any], **attributes: Any) -> Scan:
+    return read_scan_bytes(dicom_bytes(pixels, **attributes), side=4096)
+
+
+def lut_item(table: list[int], first: int, bits: int) -> Dataset:
+    item = Dataset()
+    item.LUTDescriptor = [len(table), first, bits]
+    item.LUTData = table
+    return item
+
+
+def test_a_linear_window_follows_the_formula_of_the_standard() -> None:
+    scan = read(RAMP, WindowCenter=2048, WindowWidth=1024)
+    expected = np.clip((RAMP - (2048 - 0.5)) / (1024 - 1) + 0.5, 0, 1)
+    np.testing.assert_allclose(scan.pixels[0], expected, atol=1e-6)
+    assert any("centre 2048 width 1024 LINEAR" in step for step in scan.provenance.steps)
+
+
+def test_a_linear_exact_window_has_no_half_pixel() -> None:
+    scan = read(RAMP, WindowCenter=2048, WindowWidth=1024, VOILUTFunction="LINEAR_EXACT")
+    np.testing.assert_allclose(scan.pixels[0], np.clip((RAMP - 2048.0) / 1024 + 0.5, 0, 1), atol=1e-6)
+
+
+def test_a_sigmoid_window_follows_the_formula_of_the_standard() -> None:
+    scan = read(RAMP, WindowCenter=2048, WindowWidth=1024, VOILUTFunction="SIGMOID")
+    np.testing.assert_allclose(scan.pixels[0], 1 / (1 + np.exp(-4 * (RAMP - 2048.0) / 1024)), atol=1e-6)
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_windows_agree_with_pydicom(function: str) -> None:
+    ds = dicom_dataset(
+        RAMP, WindowCenter=1500, WindowWidth=900, VOILUTFunction=function, RescaleSlope=2, RescaleIntercept=-300
+    )
+    theirs = pydicom_voi_lut(pydicom_modality_lut(RAMP, ds), ds)
+    theirs = (theirs - theirs.min()) / (theirs.max() - theirs.min())
+    ours = read_scan_bytes(to_bytes(ds), side=4096).pixels[0]
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+def test_monochrome1_is_inverted_once_after_the_window() -> None:
+    bright_low = read(RAMP, PhotometricInterpretation="MONOCHROME1", WindowCenter=1000, WindowWidth=500)
+    bright_high = read(RAMP, PhotometricInterpretation="MONOCHROME2", WindowCenter=1000, WindowWidth=500)
+    np.testing.assert_allclose(bright_low.pixels, 1 - bright_high.pixels, atol=1e-6)
+    assert sum("inverted once" in step for step in bright_low.provenance.steps) == 1
+
+
+def test_a_polarity_conflict_follows_the_photometric_interpretation_and_is_flagged() -> None:
+    scan = read(RAMP, PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="IDENTITY")
+    assert scan.pixels[0, 0, 0] == 1
+    assert any("disagree" in flag for flag in scan.provenance.flags)
+
+
+def test_rescale_is_applied_before_the_window() -> None:
+    scan = read(RAMP, RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=0, WindowWidth=4001)
+    np.testing.assert_allclose(scan.pixels[0], np.clip((2.0 * RAMP - 1000 + 0.5) / 4000 + 0.5, 0, 1), atol=1e-6)
+
+
+def test_a_modality_lut_sequence_is_looked_up() -> None:
+    table = [4095 - 3 * value if value < 1365 else 0 for value in range(4096)]
+    scan = read(RAMP, ModalityLUTSequence=[lut_item(table, 0, 16)], WindowCenter=2048, WindowWidth=4096)
+    expected = np.clip((np.array(table)[RAMP] - 2047.5) / 4095 + 0.5, 0, 1)
+    np.testing.assert_allclose(scan.pixels[0], expected, atol=1e-6)
+
+
+def test_a_voi_lut_sequence_wins_over_a_window() -> None:
+    table = [min(value * value // 4096, 4095) for value in range(4096)]
+    scan = read(RAMP, VOILUTSequence=[lut_item(table, 0, 12)])
+    np.testing.assert_allclose(scan.pixels[0], np.array(table)[RAMP] / 4095, atol=1e-6)
+
+
+def test_a_voi_lut_maps_values_outside_its_range_to_its_ends() -> None:
+    scan = read(RAMP, VOILUTSequence=[lut_item(list(range(0, 256)), 1000, 8)])
+    np.testing.assert_allclose(scan.pixels[0], np.clip(RAMP.astype(float) - 1000, 0, 255) / 255, atol=1e-6)
+
+
+def test_of_several_windows_the_first_is_used_and_flagged() -> None:
+    scan = read(RAMP, WindowCenter=[1000, 3000], WindowWidth=[500, 100])
+    np.testing.assert_allclose(scan.pixels[0], np.clip((RAMP - 999.5) / 499 + 0.5, 0, 1), atol=1e-6)
+    assert "the first of 2 windows used" in scan.provenance.flags
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"WindowCenter": None, "WindowWidth": None},
+        {"WindowCenter": 60000, "WindowWidth": 10},
+        {"WindowCenter": 100, "WindowWidth": 0},
+    ],
+    ids=["no window", "window off the data", "width zero"],
+)
+def test_without_a_usable_window_percentiles_are_used_and_flagged(attributes: dict[str, Any]) -> None:
+    scan = read(RAMP, **attributes)
+    low, high = np.percentile(RAMP, (0.5, 99.5))
+    np.testing.assert_allclose(scan.pixels[0], np.clip((RAMP - low) / (high - low), 0, 1), atol=1e-5)
+    assert any(flag.endswith("percentiles used") for flag in scan.provenance.flags)
+
+
+def test_signed_pixels_keep_their_sign() -> None:
+    signed = RAMP.astype(np.int16) - 2048
+    scan = read(signed, WindowCenter=0, WindowWidth=4096)
+    np.testing.assert_allclose(scan.pixels[0], np.clip((signed + 0.5) / 4095 + 0.5, 0, 1), atol=1e-6)
+
+
+def test_padding_becomes_air_and_does_not_bleed_into_the_picture() -> None:
+    pixels = np.full((64, 64), 3000, np.uint16)
+    pixels[:, 32:] = 1000
+    pixels[:, :9] = 4095
+    scan = read_scan_bytes(
+        dicom_bytes(pixels, PixelPaddingValue=4095, WindowCenter=2000, WindowWidth=4000), side=16
+    )
+    inside = (3000 - 1999.5) / 3999 + 0.5
+    np.testing.assert_allclose(scan.pixels[0, :, 3:7], inside, atol=1e-5)
+    assert (scan.pixels[0, :, :2] == 0).all()
+
+
+def test_shrinking_before_the_luts_is_within_a_grey_level_of_shrinking_after() -> None:
+    pixels = phantom(1200, 1000)
+    attributes: dict[str, Any] = {"VOILUTFunction": "SIGMOID", "WindowCenter": 2000, "WindowWidth": 2500}
+    before = read_scan_bytes(dicom_bytes(pixels, **attributes), side=300).pixels[0]
+    after = shrink(read(pixels, **attributes).pixels[0], side=300)
+    assert before.shape == after.shape == (360, 300)
+    assert np.abs(before - after).mean() * 255 < 1
+
+
+def test_spacing_grows_with_shrinking() -> None:
+    scan = read_scan_bytes(dicom_bytes(phantom(240, 200), ImagerPixelSpacing=[0.1, 0.2]), side=100)
+    assert scan.spacing_mm == pytest.approx((0, 0.2, 0.4))
+
+
+def test_what_the_header_says_of_patient_and_acquisition_is_kept_and_not_printed() -> None:
+    scan = read(RAMP, Manufacturer="Acme", ManufacturerModelName="X1", AcquisitionDate="20200402")
+    header = scan.header
+    assert (header.patient_id, header.age_years, header.sex, header.manufacturer) == ("Covid77", 67, "F", "Acme")
+    assert str(header.scan_date) == "2020-04-02"
+    assert "Covid77" not in repr(scan)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "view"),
+    [
+        ({"ViewPosition": "AP"}, View.AP),
+        ({"ViewPosition": "LL"}, View.LATERAL),
+        ({"ViewPosition": None, "SeriesDescription": "CHEST AP PORTABLE"}, View.AP),
+        ({"ViewPosition": "", "ProtocolName": "Thorax_PA"}, View.PA),
+        ({"ViewPosition": None, "SeriesDescription": "CHEST PA AND LATERAL"}, None),
+        ({"ViewPosition": None}, None),
+    ],
+)
+def test_the_view_comes_from_the_position_else_from_words(attributes: dict[str, Any], view: View | None) -> None:
+    assert read(RAMP, **attributes).view == view
+
+
+def test_the_view_comes_from_the_view_code() -> None:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "399348003", "SCT", "antero-posterior"
+    assert read(RAMP, ViewPosition=None, ViewCodeSequence=[code]).view == View.AP
+
+
+def test_a_file_without_preamble_is_read() -> None:
+    assert np.array_equal(read_scan_bytes(dicom_bytes(RAMP)[132:], side=4096).pixels, read(RAMP).pixels)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kind", "reason"),
+    [
+        ({"Modality": "US"}, UnsupportedScan, "unsupported-modality"),
+        ({"PixelData": None}, UnsupportedScan, "no-pixels"),
+        ({"Rows": 0, "Columns": 0}, DamagedScan, "no-size"),
+        ({"NumberOfFrames": 3}, UnsupportedScan, "multi-frame"),
+        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, UnsupportedScan, "unsupported-colour"),
+        ({"VOILUTFunction": "CUBIC"}, UnsupportedScan, "voi-function"),
+    ],
+)
+def test_what_is_not_a_radiograph_is_refused_by_name(
+    attributes: dict[str, Any], kind: type[ScanError], reason: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        read(RAMP, **attributes)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_a_truncated_file_is_refused_not_filled_with_zeros(kept: float) -> None:
+    whole = dicom_bytes(phantom())
+    with pytest.raises(ScanError):
+        read_scan_bytes(whole[: int(len(whole) * kept)], side=64)
+
+
+def test_a_blank_film_is_refused() -> None:
+    with pytest.raises(DamagedScan, match="nothing to see"):
+        read(np.full((16, 16), 7, np.uint16))
+
+
+def test_a_missing_file_and_other_bytes_are_refused_by_name(tmp_path: Any) -> None:
+    with pytest.raises(ScanError, match="no such file"):
+        read_scan(tmp_path / "none.dcm", side=64)
+    (tmp_path / "note.txt").write_text("not a scan at all")
+    with pytest.raises(UnsupportedScan, match="neither DICOM nor PNG nor JPEG"):
+        read_scan(tmp_path / "note.txt", side=64)
+    (tmp_path / "empty.dcm").touch()
+    with pytest.raises(UnsupportedScan, match="empty"):
+        read_scan(tmp_path / "empty.dcm", side=64)
+
+
+def test_a_published_warehouse_radiograph_is_read(shared_data: Any) -> None:
+    path = next((shared_data / "nccid").glob("1.3.6*.dcm"))
+    scan = read_scan(path, side=448)
+    assert scan.kind == "xray" and min(scan.pixels.shape[1:]) == 448
+    assert 0.2 < scan.pixels.mean() < 0.8 and scan.pixels.std() > 0.1
+    assert pydicom.dcmread(path).PatientID not in repr(scan)
