@@ -130,7 +130,7 @@ class Catalogue:
             connection.execute("SET enable_external_access = false; SET lock_configuration = true")
             try:
                 statements = connection.extract_statements(
-                    f"SELECT row FROM cases WHERE kind = $kind AND (\n{condition}\n)"
+                    f"SELECT row FROM (SELECT * FROM cases WHERE kind = $kind) WHERE (\n{condition}\n)"
                 )
                 if len(statements) != 1:
                     raise FilterError(
@@ -142,8 +142,8 @@ class Catalogue:
                     f"--where {condition!r} is not a condition over the catalogue ({_first_line(error)}); columns: "
                     + ", ".join(name for name in self.columns() if name != "files")
                 ) from error
-        rows: RowNumbers = np.sort(np.asarray(found, np.int64))
-        return rows
+        rows: RowNumbers = np.unique(np.asarray(found, np.int64))
+        return rows[(rows >= 0) & (rows < self.count(kind))]
 
     def _first_rows(self) -> dict[str, tuple[int, int]]:
         """kind -> (where it starts in the table, how many)."""

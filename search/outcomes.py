@@ -46,7 +46,11 @@ def wilson_interval(events: int, known: int) -> tuple[float, float]:
     denominator = 1 + Z95**2 / known
     centre = (share + Z95**2 / (2 * known)) / denominator
     half = Z95 * math.sqrt(share * (1 - share) / known + Z95**2 / (4 * known**2)) / denominator
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low, high = (
+        (0.0 if events == 0 else centre - half),
+        (1.0 if events == known else centre + half),
+    )  # exact at the ends
+    return low, high
 
 
 def rate_of(states: Iterable[State]) -> Rate:

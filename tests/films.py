@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
+DX_FOR_PRESENTATION = UID("1.2.840.10008.5.1.4.1.1.1.1")
 
 
 def phantom(rows: int = 120, columns: int = 100, *, seed: int = 0, top: int = 4095) -> npt.NDArray[np.uint16]:
     """A chest of sorts: two dark lungs in a bright body, with noise that differs by seed."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:1:rows * 1j, 0:1:columns * 1j]
+    y, x = np.mgrid[0 : 1 : rows * 1j, 0 : 1 : columns * 1j]
     body = 0.8 - 0.3 * (2 * x - 1) ** 2
     for centre in (0.3 + 0.02 * rng.normal(), 0.7 + 0.02 * rng.normal()):
         body -= 0.5 * np.exp(-(((x - centre) / 0.13) ** 2 + ((y - 0.5) / 0.3) ** 2))

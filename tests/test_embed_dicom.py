@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut as pydicom_modality_lut
-from pydicom.pixels import apply_voi_lut as pydicom_voi_lut
+from pydicom.pixels.processing import apply_modality_lut as pydicom_modality_lut
+from pydicom.pixels.processing import apply_voi_lut as pydicom_voi_lut
 
 from embed.prepare import shrink
 from embed.read import read_scan, read_scan_bytes
@@ -25,7 +25,7 @@ def read(pixels: npt.NDArray[Any], **attributes: Any) -> Scan:
 def lut_item(table: list[int], first: int, bits: int) -> Dataset:
     item = Dataset()
     item.LUTDescriptor = [len(table), first, bits]
-    item.LUTData = table
+    item.LUTData = np.array(table, "<u2").tobytes()
     return item
 
 
@@ -89,7 +89,7 @@ def test_a_voi_lut_sequence_wins_over_a_window() -> None:
 
 
 def test_a_voi_lut_maps_values_outside_its_range_to_its_ends() -> None:
-    scan = read(RAMP, VOILUTSequence=[lut_item(list(range(0, 256)), 1000, 8)])
+    scan = read(RAMP, VOILUTSequence=[lut_item(list(range(256)), 1000, 8)])
     np.testing.assert_allclose(scan.pixels[0], np.clip(RAMP.astype(float) - 1000, 0, 255) / 255, atol=1e-6)
 
 
@@ -125,9 +125,7 @@ def test_padding_becomes_air_and_does_not_bleed_into_the_picture() -> None:
     pixels = np.full((64, 64), 3000, np.uint16)
     pixels[:, 32:] = 1000
     pixels[:, :9] = 4095
-    scan = read_scan_bytes(
-        dicom_bytes(pixels, PixelPaddingValue=4095, WindowCenter=2000, WindowWidth=4000), side=16
-    )
+    scan = read_scan_bytes(dicom_bytes(pixels, PixelPaddingValue=4095, WindowCenter=2000, WindowWidth=4000), side=16)
     inside = (3000 - 1999.5) / 3999 + 0.5
     np.testing.assert_allclose(scan.pixels[0, :, 3:7], inside, atol=1e-5)
     assert (scan.pixels[0, :, :2] == 0).all()

