@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -24,6 +25,9 @@ from search.engine import SearchEngine
 from search.neighbour import Neighbour, event_text
 from search.outcomes import OutcomeSummary
 
+NEEDS_WIDTH = {"site": 130, "date": 130, "patient": 100}  # columns of a terminal below which these are left out
+PIPED_WIDTH = 160
+ID_SHOWN = 10
 BAD_INPUT = (EncoderError, FilterError, QuestionError, ScanError, SnapshotError)
 
 
@@ -272,16 +276,19 @@ def _save_pictures(answers: Sequence[Answer], engine: SearchEngine, path: Path) 
 
 
 def _print_answer(answer: Answer, paths: Sequence[Path]) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     views = ", ".join(view or "view not known" for view in answer.views)
     endpoints = {name: summary.endpoint.title for name, summary in answer.outcomes.items()}
     facts = [_facts(neighbour, endpoints) for neighbour in answer.neighbours]
     stated = [name for name in (facts[0] if facts else {}) if any(fact[name] for fact in facts)]
-    table = Table(title=f"{', '.join(path.name for path in paths)} ({views}): {answer.eligible:,} eligible cases")
-    for name in stated:
-        table.add_column(name, overflow="fold", min_width=5 if name == "sim." else None)
+    shown = [name for name in stated if console.width >= NEEDS_WIDTH.get(name, 0)]
+    title = f"{', '.join(path.name for path in paths)} ({views}): {answer.eligible:,} eligible cases"
+    table = Table(title=title, box=SIMPLE_HEAD)
+    for name in shown:
+        widest = max(len(fact[name]) for fact in facts)
+        table.add_column(name, no_wrap=True, min_width=None if name == "site" else max(widest, len(name)))
     for fact in facts:
-        table.add_row(*(fact[name] for name in stated))
+        table.add_row(*(fact[name] for name in shown))
     console.print(table)
     for summary in answer.outcomes.values():
         console.print(_outcome_line(summary), soft_wrap=True, highlight=False)
@@ -296,13 +303,18 @@ def _facts(neighbour: Neighbour, endpoints: dict[str, str]) -> dict[str, str]:
     return {
         "": str(neighbour.rank),
         "sim.": f"{neighbour.similarity:.3f}",
-        "case": case.case_id,
-        "patient": case.patient_id,
+        "case": _shortened(case.case_id),
+        "patient": _shortened(case.patient_id),
         "view": case.view or "",
         "site": case.site or "",
         "date": str(case.scan_date or ""),
         "age, sex": ", ".join(fact for fact in person if fact),
     } | {title: event_text(case.outcome.events[name]) for name, title in endpoints.items()}
+
+
+def _shortened(name: str) -> str:
+    """A long id by its end, where UIDs differ; `--json` has it whole."""
+    return name if len(name) <= ID_SHOWN else "…" + name[1 - ID_SHOWN :]
 
 
 def _outcome_line(summary: OutcomeSummary) -> str:
