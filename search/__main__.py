@@ -25,7 +25,12 @@ from search.engine import SearchEngine
 from search.neighbour import Neighbour, event_text
 from search.outcomes import OutcomeSummary
 
-NEEDS_WIDTH = {"site": 130, "date": 130, "patient": 100}  # columns of a terminal below which these are left out
+NEEDS_WIDTH = {
+    "site": 140,
+    "date": 120,
+    "patient": 100,
+    "age, sex": 90,
+}  # columns of a terminal below which these are left out
 PIPED_WIDTH = 160
 ID_SHOWN = 10
 BAD_INPUT = (EncoderError, FilterError, QuestionError, ScanError, SnapshotError)
@@ -283,10 +288,11 @@ def _print_answer(answer: Answer, paths: Sequence[Path]) -> None:
     stated = [name for name in (facts[0] if facts else {}) if any(fact[name] for fact in facts)]
     shown = [name for name in stated if console.width >= NEEDS_WIDTH.get(name, 0)]
     title = f"{', '.join(path.name for path in paths)} ({views}): {answer.eligible:,} eligible cases"
-    table = Table(title=title, box=SIMPLE_HEAD)
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in shown:
         widest = max(len(fact[name]) for fact in facts)
-        table.add_column(name, no_wrap=True, min_width=None if name == "site" else max(widest, len(name)))
+        wanted = 24 if name == "site" else max(widest, len(name))
+        table.add_column(name, no_wrap=True, min_width=wanted, max_width=wanted)
     for fact in facts:
         table.add_row(*(fact[name] for name in shown))
     console.print(table)
