@@ -11,11 +11,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,8 +25,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from embed.encoder import DEFAULT_ENCODER, Encoder, EncoderError, load_encoder
-from embed.preview import preview_jpeg
-from embed.read import read_scan
+from embed.read import ReadRequest, read_request
+from embed.sandbox import IsolatedWorkers
 from embed.scan import Scan, ScanError
 from index.case import Case, Endpoint
 from index.catalogue import Archived
@@ -147,25 +145,15 @@ def build_snapshot(
     return manifest, rejected
 
 
-def iter_reads(cases: Iterable[Case], *, side: int, workers: int) -> Iterator[Read | Rejected]:
-    """Each case's scan or its rejection, in the order of `cases`, read by `workers` processes a few ahead."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        remaining = iter(cases)
-        ahead: list[Future[Read | Rejected]] = [
-            pool.submit(read_case, case, side) for case in islice(remaining, 4 * workers)
-        ]
-        while ahead:
-            yield ahead.pop(0).result()
-            ahead += [pool.submit(read_case, case, side) for case in islice(remaining, 1)]
-
-
-def read_case(case: Case, side: int) -> Read | Rejected:
-    """One case with its scan, or why it has none."""
-    try:
-        scan = read_scan(case.files[0], side=side)
-        return Read(case, scan, preview_jpeg(scan))
-    except ScanError as error:
-        return Rejected(case.case_id, str(case.files[0]), error.reason, str(error))
+def iter_reads(cases: Sequence[Case], *, side: int, workers: int) -> Iterator[Read | Rejected]:
+    """Each case's scan or its rejection, in the order of `cases`, read by worker processes that may crash or hang."""
+    with IsolatedWorkers(read_request, workers=workers) as pool:
+        answers = pool.map(ReadRequest(case.files, side) for case in cases)
+        for case, answer in zip(cases, answers, strict=True):
+            if isinstance(answer, ScanError):
+                yield Rejected(case.case_id, str(case.files[0]), answer.reason, str(answer))
+            else:
+                yield Read(case, answer.scan, answer.preview)
 
 
 def _archived(entry: Read) -> Archived:
@@ -181,7 +169,15 @@ def _archived(entry: Read) -> Archived:
         manufacturer=case.manufacturer or scan.header.manufacturer,
         scanner=case.scanner or scan.header.scanner,
     )
-    return Archived(completed, scan.kind, scan.provenance.sha256, scan.provenance.flags)
+    identity = scan.identity
+    return Archived(
+        completed,
+        scan.kind,
+        scan.provenance.sha256,
+        tuple(flag.code for flag in scan.provenance.flags),
+        pixel_sha256=identity.sha256 if identity else None,
+        perceptual_hash=identity.perceptual if identity else None,
+    )
 
 
 def _without_repeated_ids(cases: Iterable[Case], rejected: list[Rejected]) -> Iterator[Case]:

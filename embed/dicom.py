@@ -1,8 +1,8 @@
-"""DICOM radiographs -> `Scan`: decode, shrink the stored integers, then modality LUT, VOI LUT and polarity."""
+"""A DICOM file's bytes -> its header, checked, and its stored integers. What they mean is for radiograph.py and series.py."""
 
-import hashlib
 import io
 import warnings
+import zlib
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
@@ -10,322 +10,234 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from embed.prepare import shrink
-from embed.scan import DamagedScan, Header, Pixels, Provenance, Scan, UnsupportedScan
-from embed.view import view_of
+from embed.limits import MAX_FRAME_PIXELS, MAX_INFLATED_BYTES
+from embed.scan import DamagedScan, Header, ScanError, UnsupportedScan
 
-RADIOGRAPHS = ("CR", "DX")
-WINDOW_PERCENTILES = (0.5, 99.5)  # where a file states no usable window
-
-
-def read_dicom(data: bytes, *, side: int) -> Scan:
-    """The radiograph in a DICOM file, its shorter side area-averaged down to `side` pixels.
-
-    The stored integers are shrunk before the LUT arithmetic: seven times faster than the other way round, and a grey
-    level of 255 apart at the mean. Raises `UnsupportedScan` or `DamagedScan`.
-    """
-    ds = _parse(data)
-    _refuse_unless_radiograph(ds)
-    stored = _decode(ds)
-    steps = [f"decoded {stored.shape[1]}×{stored.shape[0]} from {ds.file_meta.TransferSyntaxUID.name}"]
-    small, padding = _shrink_stored(stored, ds, side=side)
-    if small.shape != stored.shape:
-        steps.append(f"area-averaged to {small.shape[1]}×{small.shape[0]}")
-    values, modality_step = apply_modality_lut(small, ds)
-    grey, voi_step, flags = apply_voi_lut(values, ds, ignore=padding)
-    steps += [modality_step, voi_step]
-    if ds.PhotometricInterpretation == "MONOCHROME1":
-        grey = 1 - grey
-        steps.append("inverted once: MONOCHROME1 shows low values white (PS3.3 C.7.6.3.1.2)")
-    if padding.any():
-        grey[padding] = 0
-        steps.append("pixel padding set to air (PS3.3 C.7.5.1.1.2)")
-    flags += _polarity_conflict(ds)
-    view, view_flags = view_of(ds)
-    row_spacing, column_spacing = _spacing_mm(ds)
-    scale = stored.shape[0] / small.shape[0]
-    return Scan(
-        pixels=grey[None],
-        kind="xray",
-        modality=ds.Modality,
-        view=view,
-        spacing_mm=(0.0, row_spacing * scale, column_spacing * scale) if row_spacing else None,
-        provenance=Provenance(
-            format="dicom", sha256=hashlib.sha256(data).hexdigest(), steps=tuple(steps), flags=tuple(flags + view_flags)
-        ),
-        header=_header(ds),
-    )
+Stored = npt.NDArray[Any]  # (rows, columns), integers as they are stored, or (rows, columns, 3) for colour
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
+END_OF_CODESTREAM = b"\xff\xd9"  # closes JPEG, JPEG-LS and JPEG 2000 alike
 
 
 def is_dicom(data: bytes) -> bool:
     """Whether the bytes look like DICOM: the "DICM" prefix, or a first element of group 0002 or 0008 without it."""
-    return data[128:132] == b"DICM" or data[:4] in (b"\x08\x00\x05\x00", b"\x08\x00\x00\x00", b"\x02\x00\x00\x00")
+    return data[128:132] == b"DICM" or data[:2] in (b"\x08\x00", b"\x02\x00") or data[:4] == b"\x00\x08\x00\x05"
 
 
-def apply_modality_lut(stored: Pixels, ds: pydicom.Dataset) -> tuple[Pixels, str]:
-    """Stored values -> modality values, by the Modality LUT Sequence or rescale slope and intercept (PS3.3 C.11.1)."""
-    if ds.get("ModalityLUTSequence"):
-        table, first, _ = _lut(ds.ModalityLUTSequence[0], signed=ds.PixelRepresentation == 1)
-        return _look_up(stored, table, first), f"modality LUT: table of {len(table)} (PS3.3 C.11.1.1)"
-    slope, intercept = float(ds.get("RescaleSlope") or 1), float(ds.get("RescaleIntercept") or 0)
-    if (slope, intercept) == (1, 0):
-        return stored, "modality LUT: identity"
-    return stored * np.float32(slope) + np.float32(
-        intercept
-    ), f"modality LUT: ×{slope:g} {intercept:+g} (PS3.3 C.11.1.1)"
-
-
-def apply_voi_lut(
-    values: Pixels, ds: pydicom.Dataset, *, ignore: npt.NDArray[np.bool_] | None = None
-) -> tuple[Pixels, str, list[str]]:
-    """Modality values -> (grey from 0 to 1, the step in words, flags), by the first VOI LUT, else window, else percentiles.
-
-    A window that leaves the picture without contrast is not believed: percentiles are used and that is flagged.
-    """
-    if ds.get("VOILUTSequence"):
-        table, first, bits = _lut(ds.VOILUTSequence[0], signed=ds.PixelRepresentation == 1)
-        top = max(float(table.max()), 2.0**bits - 1)
-        grey = _look_up(values, table, first) / np.float32(top)
-        step = f"VOI LUT: table of {len(table)} (PS3.3 C.11.2.1.1)"
-        if _has_contrast(grey):
-            return grey, step, _several(len(ds.VOILUTSequence), "VOI LUTs")
-        return _percentile_window(values, ignore, f"{step} leaves no contrast")
-    centres, widths = _numbers(ds.get("WindowCenter")), _numbers(ds.get("WindowWidth"))
-    if not centres or not widths:
-        return _percentile_window(values, ignore, "no window stated")
-    function = ds.get("VOILUTFunction") or "LINEAR"
-    step = f"VOI window: centre {centres[0]:g} width {widths[0]:g} {function} (PS3.3 C.11.2.1.2)"
-    if (widths[0] < 1 and function == "LINEAR") or widths[0] <= 0:
-        return _percentile_window(values, ignore, f"window width {widths[0]:g} is not allowed")
-    grey = window(values, centre=centres[0], width=widths[0], function=function)
-    if not _has_contrast(grey):
-        return _percentile_window(values, ignore, f"{step} leaves no contrast")
-    return grey, step, _several(len(centres), "windows")
-
-
-def window(values: Pixels, *, centre: float, width: float, function: str) -> Pixels:
-    """Grey from 0 to 1 by a LINEAR, LINEAR_EXACT or SIGMOID window (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
-    if function == "SIGMOID":
-        exponent = np.clip(-4 * (values - np.float32(centre)) / np.float32(width), -80, 80)
-        return 1 / (1 + np.exp(exponent, dtype=np.float32))
-    if function == "LINEAR_EXACT":
-        return np.clip((values - np.float32(centre)) / np.float32(width) + np.float32(0.5), 0, 1)
-    if function != "LINEAR":
-        raise UnsupportedScan(
-            "voi-function", f"(0028,1056) VOI LUT Function is {function!r}; expected LINEAR, LINEAR_EXACT or SIGMOID"
-        )
-    slope = 1 / max(width - 1, 1e-6)  # a width of 1 is a threshold
-    return np.clip((values - np.float32(centre - 0.5)) * np.float32(slope) + np.float32(0.5), 0, 1)
-
-
-def _parse(data: bytes) -> pydicom.Dataset:
+def parse(data: bytes) -> pydicom.Dataset:
+    """The data set of a DICOM file, with a transfer syntax whatever its header lacks. Raises `DamagedScan`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's remarks on sloppy headers; what matters to us is checked below
+            _refuse_deflated_bomb(data)
             ds = pydicom.dcmread(io.BytesIO(data), force=data[128:132] != b"DICM")
             ds.decode()
-    except (
-        InvalidDicomError,
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        NotImplementedError,
-        OSError,
-        LookupError,
-    ) as error:
+            _ensure_transfer_syntax(ds)
+            if len(ds) == 0:
+                raise ValueError("no elements")
+    except ScanError:
+        raise
+    except Exception as error:  # a damaged header raises whatever the parser stumbled over
         raise DamagedScan(
-            "damaged-header", f"the DICOM header cannot be read ({_short(error)}); export the file again"
+            "damaged-header", f"the DICOM header cannot be read ({short(error)}); send the file again"
         ) from error
-    if not hasattr(ds, "file_meta") or "TransferSyntaxUID" not in ds.file_meta:
-        ds.ensure_file_meta()
-        ds.file_meta.TransferSyntaxUID = (
-            pydicom.uid.ExplicitVRLittleEndian
-            if ds.original_encoding == (False, True)
-            else pydicom.uid.ImplicitVRLittleEndian
-        )
     return ds
 
 
-def _refuse_unless_radiograph(ds: pydicom.Dataset) -> None:
-    modality = ds.get("Modality")
-    if modality not in RADIOGRAPHS:
-        raise UnsupportedScan(
-            "unsupported-modality", f"(0008,0060) Modality is {modality!r}; expected CR or DX, a radiograph"
-        )
-    if "PixelData" not in ds:
-        raise UnsupportedScan(
-            "no-pixels",
-            "the DICOM file has no (7FE0,0010) Pixel Data; ask for the image itself, not a report or reference",
-        )
-    for tag, keyword in (("(0028,0010)", "Rows"), ("(0028,0011)", "Columns"), ("(0028,0101)", "BitsStored")):
-        if not ds.get(keyword):
-            raise DamagedScan("no-size", f"{tag} {keyword} is {ds.get(keyword)!r}; expected a positive number")
-    if ds.get("SamplesPerPixel", 1) != 1 or ds.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
-        raise UnsupportedScan(
-            "unsupported-colour",
-            f"(0028,0004) Photometric Interpretation is {ds.get('PhotometricInterpretation')!r}; expected MONOCHROME1 or MONOCHROME2",
-        )
-    frames = int(ds.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise UnsupportedScan("multi-frame", f"(0028,0008) Number of Frames is {frames}; expected one radiograph")
-    if "PixelRepresentation" not in ds:
-        ds.PixelRepresentation = 0
+def decode_frame(ds: pydicom.Dataset, *, frame: int = 0) -> Stored:
+    """The stored integers of one frame, bits beyond Bits Stored removed, signed where the header says so.
 
-
-def _decode(ds: pydicom.Dataset) -> npt.NDArray[Any]:
-    """The stored integers (rows, columns)."""
+    Colour comes as RGB (rows, columns, 3). The declared size is held against the limits and against what is there
+    before anything is decoded. Raises `DamagedScan` or `UnsupportedScan`.
+    """
+    _check_declared_size(ds)
+    syntax = ds.file_meta.TransferSyntaxUID
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return pixel_array(ds, raw=True)
+            colour = photometric(ds) in COLOUR
+            stored = pixel_array(
+                ds, index=frame, raw=not colour, correct_unused_bits=False
+            )  # it takes High Bit for granted
+            if photometric(ds) == "PALETTE COLOR":
+                stored = pydicom.pixels.processing.apply_color_lut(stored, ds)
+    except ScanError:
+        raise
     except Exception as error:  # every decoder plug-in raises its own kinds; each becomes a named refusal
         raise DamagedScan(
             "undecodable-pixels",
-            f"the pixel data ({ds.file_meta.TransferSyntaxUID.name}) cannot be decoded: {_short(error)}; send the file again",
+            f"the pixel data ({syntax.name}) cannot be decoded: {short(error)}; send the file again",
         ) from error
+    if colour:
+        return stored
+    return _only_stored_bits(stored, ds)
 
 
-def _shrink_stored(stored: npt.NDArray[Any], ds: pydicom.Dataset, *, side: int) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    """(stored values as float32, where they are padding), shrunk; padding never bleeds into its neighbours."""
-    padding = _padding(stored, ds)
-    if not padding.any():
-        small = shrink(stored, side=side)
-        return small, np.zeros(small.shape, bool)
-    weight = shrink((~padding).astype(np.float32), side=side)
-    total = shrink(np.where(padding, 0, stored).astype(np.float32), side=side)
-    return (total / np.maximum(weight, 1e-6)).astype(np.float32), weight < 0.5
+def photometric(ds: pydicom.Dataset) -> str:
+    return str(ds.get("PhotometricInterpretation") or "").strip().upper()
 
 
-def _padding(stored: npt.NDArray[Any], ds: pydicom.Dataset) -> npt.NDArray[np.bool_]:
-    low = ds.get("PixelPaddingValue")
-    if not isinstance(low, int):
-        return np.zeros((1, 1), bool)
-    high = ds.get("PixelPaddingRangeLimit")
-    high = high if isinstance(high, int) else low
-    low, high = min(low, high), max(low, high)
-    return (stored >= low) & (stored <= high)
-
-
-def _lut(item: pydicom.Dataset, *, signed: bool) -> tuple[Pixels, int, int]:
-    """(entries, first value mapped, bits per entry) of a LUT item (PS3.3 C.11.1.1.1)."""
+def frame_count(ds: pydicom.Dataset) -> int:
+    """Number of Frames, 1 where it is not stated. Raises `DamagedScan`."""
     try:
-        length, first, bits = (int(number) for number in item.LUTDescriptor)
-        length = length or 2**16
-        if signed and first >= 2**15:
-            first -= 2**16  # the descriptor was written as unsigned beside signed pixels
-        raw = item.LUTData
-        if isinstance(raw, bytes):
-            table = np.frombuffer(raw, np.uint8 if len(raw) < 2 * length else "<u2", count=length)
-        else:
-            table = np.atleast_1d(np.asarray(raw))
-    except (AttributeError, ValueError, TypeError) as error:
-        raise DamagedScan("damaged-lut", f"a LUT in the header cannot be read ({_short(error)})") from error
-    if len(table) != length:
+        count = int(ds.get("NumberOfFrames") or 1)
+    except (TypeError, ValueError):
+        count = 0
+    if count < 1:
         raise DamagedScan(
-            "damaged-lut", f"(0028,3006) LUT Data has {len(table)} entries; (0028,3002) declares {length}"
+            "no-size", f"(0028,0008) Number of Frames is {ds.get('NumberOfFrames')!r}; expected 1 or more"
         )
-    return table.astype(np.float32), first, bits
+    return count
 
 
-def _look_up(values: Pixels, table: Pixels, first: int) -> Pixels:
-    """Linear between the entries, since shrinking made the values fractional; the ends hold beyond the table."""
-    looked_up: Pixels = np.interp(values, np.arange(first, first + len(table)), table).astype(np.float32)
-    return looked_up
+def require_pixels(ds: pydicom.Dataset) -> None:
+    """Raises unless the file holds a picture of a kind that we decode."""
+    if "PixelData" not in ds:
+        other = next((name for name in ("FloatPixelData", "DoubleFloatPixelData") if name in ds), None)
+        what = f"only {other}" if other else "no (7FE0,0010) Pixel Data"
+        raise UnsupportedScan(
+            "no-pixels", f"the DICOM file has {what}; ask for the image itself, not a report or reference"
+        )
+    for tag, keyword in (("(0028,0010)", "Rows"), ("(0028,0011)", "Columns"), ("(0028,0100)", "BitsAllocated")):
+        if not isinstance(ds.get(keyword), int) or ds[keyword].value < 1:
+            raise DamagedScan("no-size", f"{tag} {keyword} is {ds.get(keyword)!r}; expected a positive number")
+    if photometric(ds) not in GREY + COLOUR:
+        raise UnsupportedScan(
+            "unsupported-colour",
+            f"(0028,0004) Photometric Interpretation is {photometric(ds)!r}; expected {', '.join(GREY + COLOUR)}",
+        )
+    _complete_pixel_description(ds)
 
 
-def _percentile_window(values: Pixels, ignore: npt.NDArray[np.bool_] | None, why: str) -> tuple[Pixels, str, list[str]]:
-    kept = values if ignore is None or ignore.all() else values[~ignore]
-    low, high = np.percentile(kept, WINDOW_PERCENTILES)
-    if high <= low:
-        low, high = kept.min(), kept.max()
-    if high <= low:
-        raise DamagedScan("blank", f"every pixel has the same value ({low:g}); there is nothing to see")
-    grey = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
-    return (
-        grey,
-        f"window from percentiles {WINDOW_PERCENTILES[0]}–{WINDOW_PERCENTILES[1]}: {low:g} to {high:g}",
-        [f"{why}; percentiles used"],
-    )
-
-
-def _has_contrast(grey: Pixels) -> bool:
-    low, high = np.percentile(grey, (5, 95))
-    return bool(high - low > 0.02)
-
-
-def _several(count: int, what: str) -> list[str]:
-    return [f"the first of {count} {what} used"] if count > 1 else []
-
-
-def _polarity_conflict(ds: pydicom.Dataset) -> list[str]:
-    """DX pairs MONOCHROME1 with INVERSE and MONOCHROME2 with IDENTITY (PS3.3 C.8.11.3.1.2); photometric wins."""
-    shape = ds.get("PresentationLUTShape")
-    expected = "INVERSE" if ds.PhotometricInterpretation == "MONOCHROME1" else "IDENTITY"
-    if shape in ("INVERSE", "IDENTITY") and shape != expected:
-        return [
-            f"{ds.PhotometricInterpretation} with Presentation LUT Shape {shape}: they disagree, the former was followed"
-        ]
-    return []
-
-
-def _spacing_mm(ds: pydicom.Dataset) -> tuple[float, float]:
-    """(row, column) spacing at the detector or patient, zeros where neither is stated."""
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        spacing = _numbers(ds.get(keyword))
-        if len(spacing) == 2 and min(spacing) > 0:
-            return spacing[0], spacing[1]
-    return 0.0, 0.0
-
-
-def _header(ds: pydicom.Dataset) -> Header:
+def header_of(ds: pydicom.Dataset) -> Header:
+    """What the header says of patient and acquisition."""
+    sex = text_of(ds, "PatientSex")
     return Header(
-        patient_id=_text(ds, "PatientID"),
-        study_uid=_text(ds, "StudyInstanceUID"),
-        series_uid=_text(ds, "SeriesInstanceUID"),
-        instance_uid=_text(ds, "SOPInstanceUID"),
-        scan_date=_date(_text(ds, "AcquisitionDate")) or _date(_text(ds, "StudyDate")),
-        manufacturer=_text(ds, "Manufacturer"),
-        scanner=_text(ds, "ManufacturerModelName"),
-        age_years=_age(_text(ds, "PatientAge")),
-        sex=_text(ds, "PatientSex") if _text(ds, "PatientSex") in ("F", "M") else None,
+        patient_id=text_of(ds, "PatientID"),
+        study_uid=text_of(ds, "StudyInstanceUID"),
+        series_uid=text_of(ds, "SeriesInstanceUID"),
+        instance_uid=text_of(ds, "SOPInstanceUID"),
+        scan_date=date_of(text_of(ds, "AcquisitionDate")) or date_of(text_of(ds, "StudyDate")),
+        manufacturer=text_of(ds, "Manufacturer"),
+        scanner=text_of(ds, "ManufacturerModelName"),
+        age_years=_age(text_of(ds, "PatientAge")),
+        sex=sex if sex in ("F", "M") else None,
     )
 
 
-def _text(ds: pydicom.Dataset, keyword: str) -> str | None:
+def text_of(ds: pydicom.Dataset, keyword: str) -> str | None:
     value = ds.get(keyword)
-    return str(value).strip() or None if value is not None else None
+    return str(value).replace("\0", "").strip() or None if value is not None else None
 
 
-def _date(text: str | None) -> date | None:
+def date_of(text: str | None) -> date | None:
     try:
         return datetime.strptime(text or "", "%Y%m%d").date()
     except ValueError:
         return None
 
 
+def numbers(value: Any) -> list[float]:
+    """The finite numbers of a possibly multi-valued, possibly blank element; empty where any of them is none."""
+    values: Sequence[Any] = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    try:
+        found = [float(number) for number in values if number is not None and str(number).strip() != ""]
+    except (TypeError, ValueError):
+        return []
+    return found if np.isfinite(found).all() else []
+
+
+def short(error: BaseException) -> str:
+    """The first line of an error's text: decoders append their whole list of plug-ins."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+
+
+def _ensure_transfer_syntax(ds: pydicom.Dataset) -> None:
+    ds.ensure_file_meta()
+    if not ds.file_meta.get("TransferSyntaxUID"):
+        ds.file_meta.TransferSyntaxUID = (
+            ExplicitVRLittleEndian if ds.original_encoding == (False, True) else ImplicitVRLittleEndian
+        )
+
+
+def _refuse_deflated_bomb(data: bytes) -> None:
+    """The deflated transfer syntax inflates the whole file (PS3.5 A.5): see first that it stays within the limit."""
+    if DeflatedExplicitVRLittleEndian.encode() not in data[:2048]:
+        return
+    meta = pydicom.filereader._read_file_meta_info(stream := io.BytesIO(data[132:]))
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    start = 132 + stream.tell()
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflater.decompress(data[start:], MAX_INFLATED_BYTES)
+    if inflater.unconsumed_tail:
+        raise UnsupportedScan("too-large", f"the deflated file unpacks to more than {MAX_INFLATED_BYTES:,} bytes")
+
+
+def _complete_pixel_description(ds: pydicom.Dataset) -> None:
+    """Fill what decoders insist on and sloppy files leave out, where only one value makes sense."""
+    if "SamplesPerPixel" not in ds:
+        ds.SamplesPerPixel = 1 if photometric(ds) in (*GREY, "PALETTE COLOR") else 3
+    if "PixelRepresentation" not in ds:
+        ds.PixelRepresentation = 0
+    if not ds.get("BitsStored"):
+        ds.BitsStored = ds.BitsAllocated
+    if ds.get("HighBit") is None:
+        ds.HighBit = ds.BitsStored - 1
+    if not 0 < ds.BitsStored <= ds.BitsAllocated or not ds.BitsStored - 1 <= ds.HighBit < ds.BitsAllocated:
+        raise DamagedScan(
+            "no-size",
+            f"Bits Stored {ds.BitsStored} and High Bit {ds.HighBit} do not fit Bits Allocated {ds.BitsAllocated}",
+        )
+
+
+def _check_declared_size(ds: pydicom.Dataset) -> None:
+    """The declared frame is within limits, and its bytes are there; compressed frames end as their format demands."""
+    pixels = int(ds.Rows) * int(ds.Columns)
+    if pixels > MAX_FRAME_PIXELS:
+        raise UnsupportedScan(
+            "too-large", f"the file declares {ds.Rows}×{ds.Columns} pixels; at most {MAX_FRAME_PIXELS:,} are read"
+        )
+    frames = frame_count(ds)
+    syntax = ds.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or syntax == DeflatedExplicitVRLittleEndian:
+        needed = -(-pixels * int(ds.SamplesPerPixel) * frames * int(ds.BitsAllocated) // 8)
+        if photometric(ds) == "YBR_FULL_422":
+            needed = needed * 2 // 3
+        if len(ds.PixelData) < needed:
+            raise DamagedScan(
+                "too-short",
+                f"the pixel data is {len(ds.PixelData):,} bytes, {needed:,} are declared; the file is cut short",
+            )
+        return
+    if syntax.name.startswith(("JPEG", "High-Throughput JPEG")):
+        content = ds.PixelData[-64 * 1024 :].rstrip(b"\0")
+        tail = content.removesuffix(b"\xfe\xff\xdd\xe0").rstrip(b"\0")
+        if END_OF_CODESTREAM not in tail[-16:]:
+            raise DamagedScan(
+                "too-short", f"the {syntax.name} picture does not end with its end marker; the file is cut short"
+            )
+
+
+def _only_stored_bits(stored: Stored, ds: pydicom.Dataset) -> Stored:
+    """Bits above High Bit are somebody's overlay or garbage (PS3.5 8.1.1): only Bits Stored count."""
+    width = stored.dtype.itemsize * 8
+    shift, unused = int(ds.HighBit) + 1 - int(ds.BitsStored), width - int(ds.HighBit) - 1
+    if stored.dtype.kind not in "iu" or unused < 0 or (shift == 0 and unused == 0):
+        return stored
+    if shift == 0 and stored.dtype.kind == "u" and int(stored.max()) < 1 << int(ds.BitsStored):
+        return stored
+    return (stored << unused) >> (unused + shift)
+
+
 def _age(text: str | None) -> int | None:
     """Whole years of an Age String (PS3.5 6.2, "067Y"); bare digits are years."""
-    if not text or not text.rstrip("YMWD").isdigit():
+    if not text or not text.rstrip("YMWD").isdecimal():
         return None
     number, unit = int(text.rstrip("YMWD")), text[-1]
     years = {"M": number // 12, "W": number // 52, "D": number // 365}.get(unit, number)
     return years if years <= 120 else None
-
-
-def _numbers(value: Any) -> list[float]:
-    values: Sequence[Any] = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    try:
-        return [float(number) for number in values if number is not None and str(number) != ""]
-    except (TypeError, ValueError):
-        return []
-
-
-def _short(error: BaseException) -> str:
-    """The first line of an error's text: decoders append their whole list of plug-ins."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from embed.scan import Scan
 
-PREPARATION = "p1"  # part of every fingerprint: raise it when the same file would reach an encoder as other pixels
+PREPARATION = "p2"  # part of every fingerprint: raise it when the same file would reach an encoder as other pixels
 
 
 class EncoderError(Exception):

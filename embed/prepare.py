@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from embed.scan import Pixels
+from embed.scan import Pixels, Scan
 
 STRETCH_PERCENTILES = (1.0, 99.0)
+LUNG_WINDOW_HU = (-1350.0, 150.0)  # centre −600, width 1500, as radiologists read lungs
 
 
 def shrink(picture: npt.NDArray[Any], *, side: int) -> Pixels:
@@ -20,6 +21,14 @@ def shrink(picture: npt.NDArray[Any], *, side: int) -> Pixels:
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     known = picture if picture.dtype in (np.uint8, np.uint16, np.int16) else picture.astype(np.float32)
     return cv2.resize(known, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def grey_slices(scan: Scan) -> Pixels:
+    """A scan's slices as grey from 0 to 1 (slices, rows, columns): CT in the lung window, all else as it is."""
+    if scan.kind != "ct":
+        return scan.pixels
+    low = LUNG_WINDOW_HU[0]
+    return np.clip((scan.pixels - low) / (LUNG_WINDOW_HU[1] - low), 0, 1).astype(np.float32)
 
 
 def stretch(picture: Pixels) -> Pixels:

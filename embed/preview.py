@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from embed.prepare import shrink
+from embed.prepare import grey_slices, shrink
 from embed.scan import Scan
 
 SIDE = 256  # pixels, the shorter side
@@ -12,7 +12,8 @@ QUALITY = 85
 
 def preview_jpeg(scan: Scan) -> bytes:
     """The middle slice as an 8-bit JPEG, its shorter side 256 pixels, white = dense."""
-    small = shrink(scan.pixels[len(scan.pixels) // 2], side=SIDE)
+    grey = grey_slices(scan)
+    small = shrink(grey[len(grey) // 2], side=SIDE)
     levels = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
     done, encoded = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     assert done

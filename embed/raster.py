@@ -7,8 +7,11 @@ import warnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from embed.border import crop_border
+from embed.identity import identity_of
 from embed.prepare import shrink
-from embed.scan import DamagedScan, Pixels, Provenance, Scan, UnsupportedScan
+from embed.quality import doubts
+from embed.scan import DamagedScan, Flag, Pixels, Provenance, Scan, UnsupportedScan
 
 MAGIC = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I")
@@ -43,18 +46,22 @@ def read_raster(data: bytes, *, side: int) -> Scan:
     steps = [f"decoded {grey.shape[1]}×{grey.shape[0]} from {name.upper()}, {step}"]
     if small.shape != grey.shape:
         steps.append(f"area-averaged to {small.shape[1]}×{small.shape[0]}")
+    shown, border_step = crop_border(small / np.float32(white))
+    steps += [f"grey {white:g} taken as white", *([border_step] if border_step else [])]
+    taken = Flag("picture", "a picture, not DICOM: polarity and window are taken as they show")
     return Scan(
-        pixels=(small / np.float32(white))[None],
+        pixels=shown[None],
         kind="xray",
         modality=None,
         view=None,
         spacing_mm=None,
         provenance=Provenance(
-            format=name,
-            sha256=hashlib.sha256(data).hexdigest(),
-            steps=(*steps, f"grey {white:g} taken as white"),
-            flags=("a picture, not DICOM: polarity and window are taken as they show", "no view stated"),
+            name,
+            hashlib.sha256(data).hexdigest(),
+            tuple(steps),
+            (taken, Flag("no-view", "no view stated"), *doubts(shown, stored_shape=grey.shape)),
         ),
+        identity=identity_of(grey.astype(np.uint16), shown),
     )
 
 

@@ -1,29 +1,114 @@
-"""One file on disk or in memory -> `Scan`, by what its bytes are, whatever it is called."""
+"""Files on disk or in memory -> `Scan`, by what their bytes are, whatever they are called."""
 
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embed.dicom import is_dicom, read_dicom
+from embed.bundle import Bundle, Dropped, Member, bundle_from_zip_bytes, is_zip, open_bundle
+from embed.dicom import is_dicom, parse
+from embed.identity import with_identity
+from embed.nifti import is_nifti, read_nifti
+from embed.preview import preview_jpeg
+from embed.radiograph import RADIOGRAPHS, read_radiograph
 from embed.raster import raster_format, read_raster
-from embed.scan import Scan, ScanError, UnsupportedScan
+from embed.scan import Flag, Scan, UnsupportedScan
+from embed.series import choose_series, find_series, read_volume_scan
+
+VOLUMES = ("CT", "MR")
 
 
-def read_scan(path: Path, *, side: int) -> Scan:
-    """The scan in one file, its shorter side at most `side` pixels. Raises `ScanError`, for a missing file too."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ScanError("missing-file", f"{path}: no such file") from error
-    except OSError as error:
-        raise ScanError("unreadable-file", f"{path}: {error.strerror}") from error
-    return read_scan_bytes(data, side=side)
+@dataclass(frozen=True)
+class ReadRequest:
+    """The files of one scan and the size wanted: what a worker process is asked."""
+
+    files: tuple[Path, ...]
+    side: int
+
+
+@dataclass(frozen=True, eq=False)
+class ReadAnswer:
+    """The scan, and a small picture of it."""
+
+    scan: Scan
+    preview: bytes
+
+
+def read_request(request: ReadRequest) -> ReadAnswer:
+    """What a worker process answers; see `embed.sandbox`. Raises `ScanError`."""
+    scan = read_scan(*request.files, side=request.side)
+    return ReadAnswer(scan, preview_jpeg(scan))
+
+
+def read_scan(*paths: Path, side: int) -> Scan:
+    """The one scan in a file, several files, a folder or a zip, the shorter side of its slices at most `side` pixels.
+
+    Of a CT or MR study the best series for the lungs is chosen, and the choice explained. Raises `ScanError`.
+    """
+    return _read_bundle(open_bundle(paths), side=side)
 
 
 def read_scan_bytes(data: bytes, *, side: int) -> Scan:
-    """The scan in a file's bytes, as `read_scan`."""
+    """The scan in one file's bytes, a zip too, as `read_scan`."""
+    if is_zip(data):
+        return _read_bundle(bundle_from_zip_bytes(data), side=side)
+    return _read_member(Member("file", lambda: data, lambda count: data[:count]), side=side)
+
+
+def _read_bundle(bundle: Bundle, *, side: int) -> Scan:
+    if len(bundle.members) == 1:
+        return _with_dropped(_read_member(bundle.members[0], side=side), bundle.dropped)
+    series, dropped = find_series(bundle.members)
+    if series:
+        chosen, why = choose_series(series)
+        scan = read_volume_scan(chosen, side=side, chosen=why)
+        return with_identity(_with_dropped(scan, [*bundle.dropped, *dropped]))
+    films = [member for member in bundle.members if _is_film(member)]
+    if len(films) == 1:
+        return _with_dropped(_read_member(films[0], side=side), [*bundle.dropped, *dropped])
+    if films:
+        raise UnsupportedScan("several-scans", f"{len(films)} radiographs were given as one scan; ask them one by one")
+    reasons = "; ".join(
+        f"{count} {reason}" for reason, count in Counter(entry.reason for entry in dropped).most_common(4)
+    )
+    raise UnsupportedScan("no-scan", f"none of the {len(bundle.members)} files is a chest scan ({reasons})")
+
+
+def _read_member(member: Member, *, side: int) -> Scan:
+    data = member.read()
     if not data:
         raise UnsupportedScan("empty-file", "the file is empty")
+    if is_nifti(data):
+        return with_identity(read_nifti(data, side=side))
     if raster_format(data):
         return read_raster(data, side=side)
-    if is_dicom(data):
-        return read_dicom(data, side=side)
-    raise UnsupportedScan("not-an-image", "neither DICOM nor PNG nor JPEG; expected a chest radiograph in one of these")
+    if not is_dicom(data):
+        raise UnsupportedScan(
+            "not-an-image", "neither DICOM nor PNG, JPEG or NIfTI; expected a chest scan in one of these"
+        )
+    ds = parse(data)
+    if ds.get("Modality") in VOLUMES:
+        series, dropped = find_series([member])
+        if not series and dropped:
+            raise UnsupportedScan(dropped[0].reason, dropped[0].message)
+        chosen, why = choose_series(series)
+        return with_identity(read_volume_scan(chosen, side=side, chosen=why))
+    return read_radiograph(ds, sha256=hashlib.sha256(data).hexdigest(), side=side)
+
+
+def _is_film(member: Member) -> bool:
+    head = member.head(4096)
+    if raster_format(head):
+        return True
+    return is_dicom(head) and parse(member.read()).get("Modality") in RADIOGRAPHS
+
+
+def _with_dropped(scan: Scan, dropped: Sequence[Dropped]) -> Scan:
+    """`scan` with a step that says which files were left out, counted by reason."""
+    if not dropped:
+        return scan
+    counts = Counter(entry.reason for entry in dropped)
+    said = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    flag = Flag("files-dropped", f"{len(dropped)} files left out: {said}")
+    return replace(scan, provenance=replace(scan.provenance, flags=(*scan.provenance.flags, flag)))

@@ -38,13 +38,31 @@ class DamagedScan(ScanError):
 
 
 @dataclass(frozen=True)
+class Flag:
+    """Something that a careful reader should doubt: a code to count by and a sentence for people."""
+
+    code: str  # "no-window"
+    message: str
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What was read and every step applied to the pixels, in order."""
 
-    format: str  # "dicom", "png", "jpeg"
-    sha256: str  # of the file's bytes
+    format: str  # "dicom", "png", "jpeg", "nifti"
+    sha256: str  # of the file's bytes; of a series, of its slices' hashes in order
     steps: tuple[str, ...] = ()  # "VOI LUT: window 2048/4096 LINEAR (PS3.3 C.11.2.1.2)"
-    flags: tuple[str, ...] = ()  # what a careful reader should doubt
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True)
+class PixelIdentity:
+    """By what the same picture is known again under other names."""
+
+    sha256: (
+        str  # of the decoded stored values and their shape: the same whatever the UIDs, header and lossless compression
+    )
+    perceptual: str  # 256 bits as hex, of the grey picture: near for a recompressed or slightly cropped copy
 
 
 @dataclass(frozen=True)
@@ -70,13 +88,15 @@ class Scan:
     """One image or volume. A radiograph is a volume of one slice.
 
     X-ray pixels are presentation values from 0 to 1, after modality and VOI LUT, bright = dense, so that a DICOM file
-    and a picture exported from it agree.
+    and a picture exported from it agree. CT pixels are Hounsfield units. MR pixels are 0 to 1 between percentiles.
+    Axial volumes run from feet to head, rows from front to back, columns from the patient's right to left.
     """
 
     pixels: Pixels
-    kind: str  # which store it belongs to: "xray"
-    modality: str | None  # (0008,0060) as recorded: "CR", "DX"
+    kind: str  # which store it belongs to: "xray", "ct", "mri"
+    modality: str | None  # (0008,0060) as recorded: "CR", "DX", "CT", "MR"
     view: View | None
     spacing_mm: tuple[float, float, float] | None  # between slices, rows, columns, of these pixels
     provenance: Provenance
     header: Header = Header()
+    identity: PixelIdentity | None = None

@@ -1,5 +1,7 @@
 """From an encoder's output to the unit vector that is stored: pooling and length."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,3 +20,13 @@ def pool_grid(maps: npt.NDArray[np.float32], *, cells: int) -> Rows:
     columns = np.array_split(np.arange(maps.shape[3]), cells)
     areas = [maps[:, :, r[0] : r[-1] + 1, c[0] : c[-1] + 1].mean(axis=(2, 3)) for r in rows for c in columns]
     return np.concatenate(areas, axis=1).astype(np.float32)
+
+
+def pool_slices(rows: Rows, counts: Sequence[int]) -> Rows:
+    """Consecutive groups of `counts` slice rows (n, d) -> one unit row each (groups, d): their mean.
+
+    Measured against maximum, generalised mean and mixtures on virtual CT patients: docs/encoders.md.
+    """
+    starts = np.cumsum([0, *counts])[:-1]
+    means = np.add.reduceat(rows, starts, axis=0) / np.array(counts, np.float32)[:, None]
+    return unit(means.astype(np.float32))

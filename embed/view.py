@@ -1,6 +1,8 @@
-"""The projection of a radiograph, from what the header states."""
+"""The projection of a radiograph and how the patient was placed, from what the header states."""
 
 import re
+from dataclasses import dataclass
+from enum import StrEnum
 
 import pydicom
 
@@ -9,7 +11,9 @@ from embed.scan import View
 # View Position (0018,5101) as the standard and the machines write it (PS3.3 C.8.11.1.1, C.8.1.1)
 VIEW_POSITIONS = {
     "PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "RL": View.LATERAL, "LAT": View.LATERAL, "LATERAL": View.LATERAL,
-    "LLAT": View.LATERAL, "RLAT": View.LATERAL,
+    "LLAT": View.LATERAL, "RLAT": View.LATERAL, "LEFT LATERAL": View.LATERAL, "RIGHT LATERAL": View.LATERAL,
+    "POSTERO_ANTERIOR": View.PA, "ANTERO_POSTERIOR": View.AP, "PA ERECT": View.PA, "AP ERECT": View.AP,
+    "AP SUPINE": View.AP, "AP PORTABLE": View.AP,
 }  # fmt: skip
 # View Code Sequence (0054,0220), SNOMED CT and the older SNOMED RT codes (PS3.16 CID 4010)
 VIEW_CODES = {
@@ -17,25 +21,69 @@ VIEW_CODES = {
     "R-10228": View.LATERAL, "399173006": View.LATERAL, "R-10232": View.LATERAL, "R-10236": View.LATERAL,
     "399067008": View.LATERAL, "398999004": View.LATERAL,
 }  # fmt: skip
-DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription", "StudyDescription")
-WORDS = (
-    (View.LATERAL, re.compile(r"\b(LAT|LATERAL|LL|RL)\b")),
-    (View.AP, re.compile(r"\b(AP|ANTEROPOSTERIOR|A\.P\.|PORTABLE|MOBILE|SUPINE)\b")),
-    (View.PA, re.compile(r"\b(PA|POSTEROANTERIOR|P\.A\.)\b")),
+DESCRIPTIONS = (
+    "SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription", "PerformedProcedureStepDescription",
+    "StudyDescription",
+)  # fmt: skip
+VIEW_WORDS = (
+    (View.LATERAL, re.compile(r"\b(LAT|LATERAL|LLAT|RLAT|LL|RL)\b")),
+    (View.AP, re.compile(r"\b(AP|ANTERO ?POSTERIOR)\b")),
+    (View.PA, re.compile(r"\b(PA|POSTERO ?ANTERIOR)\b")),
+)
+BEDSIDE = re.compile(r"\b(PORTABLE|MOBILE|BEDSIDE|SUPINE|ITU|ICU)\b")  # such films are taken AP
+PLACEMENT_WORDS = (
+    ("portable", re.compile(r"\b(PORTABLE|MOBILE|BEDSIDE)\b")),
+    ("erect", re.compile(r"\b(ERECT|UPRIGHT|STANDING)\b")),
+    ("sitting", re.compile(r"\b(SITTING|SEATED|SEMI ?ERECT)\b")),
+    ("supine", re.compile(r"\b(SUPINE|RECUMBENT)\b")),
 )
 
 
-def view_of(ds: pydicom.Dataset) -> tuple[View | None, list[str]]:
-    """(the view, flags): the position, else the view code, else words in the descriptions; None where all are silent."""
-    stated = str(ds.get("ViewPosition") or "").strip().upper()
+class Confidence(StrEnum):
+    """How far a view may be believed."""
+
+    HIGH = "high"  # a coded element
+    MEDIUM = "medium"  # the view's name in a description
+    LOW = "low"  # inferred from how such films are taken
+    NONE = "none"  # nothing states it
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The view of a radiograph, where it was found, and how the patient was placed where that is stated."""
+
+    view: View | None
+    confidence: Confidence
+    source: str  # "ViewPosition", "SeriesDescription", "" where nothing states it
+    placement: tuple[str, ...] = ()  # "portable", "erect", "sitting", "supine"
+
+
+def projection_of(ds: pydicom.Dataset) -> Projection:
+    """The position, else the view code, else the one view named in the first description that names any."""
+    texts = [(keyword, _words(ds, keyword)) for keyword in DESCRIPTIONS]
+    stated = _words(ds, "ViewPosition")
+    placement = _placement([stated, *(text for _, text in texts)])
     if stated in VIEW_POSITIONS:
-        return VIEW_POSITIONS[stated], []
+        return Projection(VIEW_POSITIONS[stated], Confidence.HIGH, "ViewPosition", placement)
     for code in ds.get("ViewCodeSequence") or []:
-        if code.get("CodeValue") in VIEW_CODES:
-            return VIEW_CODES[code.CodeValue], []
-    for keyword in DESCRIPTIONS:
-        text = re.sub(r"[_/,;-]", " ", str(ds.get(keyword) or "").upper())
-        found = {view for view, pattern in WORDS if pattern.search(text)}
-        if len(found) == 1:
-            return found.pop(), [f"the view was read from {keyword}"]
-    return None, ["no view stated"]
+        if str(code.get("CodeValue")) in VIEW_CODES:
+            return Projection(VIEW_CODES[str(code.CodeValue)], Confidence.HIGH, "ViewCodeSequence", placement)
+    for keyword, text in texts:
+        found = {view for view, pattern in VIEW_WORDS if pattern.search(text)}
+        if len(found) > 1:
+            break  # "CHEST PA AND LATERAL" says what was ordered, not which of the two this is
+        if found:
+            return Projection(found.pop(), Confidence.MEDIUM, keyword, placement)
+    for keyword, text in texts:
+        if BEDSIDE.search(text):
+            return Projection(View.AP, Confidence.LOW, keyword, placement)
+    return Projection(None, Confidence.NONE, "", placement)
+
+
+def _placement(texts: list[str]) -> tuple[str, ...]:
+    joined = " ".join(texts)
+    return tuple(name for name, pattern in PLACEMENT_WORDS if pattern.search(joined))
+
+
+def _words(ds: pydicom.Dataset, keyword: str) -> str:
+    return re.sub(r"[\s_/,;:().-]+", " ", str(ds.get(keyword) or "").upper()).strip()

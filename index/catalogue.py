@@ -34,7 +34,12 @@ FIELDS = pa.schema(
         ("observed_days", pa.int64()),
         ("files", pa.list_(pa.string())),
         ("file_sha256", pa.string()),
-        ("flags", pa.list_(pa.string())),  # what the reading of the pixels flagged
+        ("pixel_sha256", pa.string()),  # of the decoded values: the same film under other UIDs has the same
+        ("perceptual_hash", pa.string()),
+        (
+            "flags",
+            pa.list_(pa.string()),
+        ),  # codes of what reading the pixels flagged: "list_contains(flags, 'no-window')"
     ]
 )
 
@@ -51,6 +56,8 @@ class Archived:
     kind: str
     file_sha256: str
     flags: tuple[str, ...]
+    pixel_sha256: str | None = None
+    perceptual_hash: str | None = None
 
 
 class Catalogue:
@@ -184,6 +191,7 @@ def _row(entry: Archived, row: int, endpoints: Sequence[Endpoint]) -> dict[str, 
         "files": [str(path) for path in case.files],
     }
     fields |= {"file_sha256": entry.file_sha256, "flags": list(entry.flags)}
+    fields |= {"pixel_sha256": entry.pixel_sha256, "perceptual_hash": entry.perceptual_hash}
     for endpoint in endpoints:
         event = case.outcome.events.get(endpoint.name, Event(State.NOT_RECORDED))
         fields |= {endpoint.name: str(event.state), days_column(endpoint): event.days}

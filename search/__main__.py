@@ -16,7 +16,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from embed.encoder import EncoderError
-from embed.read import read_scan
+from embed.read import ReadAnswer, ReadRequest, read_request
+from embed.sandbox import IsolatedWorkers
 from embed.scan import Scan, ScanError
 from index.catalogue import FilterError
 from index.snapshot import SnapshotError
@@ -84,11 +85,15 @@ def query(
     scans: tuple[Path, ...], index: Path, encoder: str | None, k: int | None, where: str | None, any_view: bool, include_own: bool,
     together: bool, patient: str | None, picture: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """The patients whose scans look most like SCANS (DICOM, PNG or JPEG), and what happened to them."""
+    """The patients whose scans look most like SCANS, and what happened to them.
+
+    A scan is a file (DICOM, PNG, JPEG, NIfTI), or a folder or zip that holds the slices of a CT or MR study.
+    """
     question = Question(k=k, where=where, match_view=not any_view, include_own=include_own, patient_id=patient)
     try:
-        engine = SearchEngine.open(index, encoder_name=encoder)
-        read = [_read(path, engine.encoder.side) for path in scans]
+        with IsolatedWorkers(read_request, workers=1) as reader:  # starts while the engine loads
+            engine = SearchEngine.open(index, encoder_name=encoder)
+            read = [_read(path, engine.encoder.side, reader) for path in scans]
         groups = [read] if together else [[scan] for scan in read]
         answers = [engine.query(group, question) for group in groups]
         if picture is not None:
@@ -248,14 +253,16 @@ def _label_columns(path: Path, key: str, case_ids: Any) -> dict[str, Any]:
 def _answers(
     engine: SearchEngine, paths: Sequence[Path], question: Question, advance: Callable[[int], None]
 ) -> Iterator[tuple[str, Answer]]:
-    for path in paths:
-        yield path.name, engine.query([_read(path, engine.encoder.side)], question)
-        advance(1)
+    with IsolatedWorkers(read_request, workers=1) as reader:
+        for path in paths:
+            yield path.name, engine.query([_read(path, engine.encoder.side, reader)], question)
+            advance(1)
 
 
-def _read(path: Path, side: int) -> Scan:
+def _read(path: Path, side: int, reader: IsolatedWorkers[ReadRequest, ReadAnswer]) -> Scan:
+    """The scan of a file, folder or zip; a refusal names it."""
     try:
-        return read_scan(path, side=side)
+        return reader.run(ReadRequest((path,), side)).scan
     except ScanError as error:
         raise type(error)(error.reason, str(error) if str(path) in str(error) else f"{path}: {error}") from error
 

@@ -58,7 +58,11 @@ def _query_json(scan: Scan, view: str | None) -> dict[str, Any]:
     return {
         "modality": scan.modality,
         "view": view,
-        "provenance": {"format": provenance.format, "steps": list(provenance.steps), "flags": list(provenance.flags)},
+        "provenance": {
+            "format": provenance.format,
+            "steps": list(provenance.steps),
+            "flags": [vars(flag) for flag in provenance.flags],
+        },
     }
 
 

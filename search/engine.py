@@ -26,6 +26,7 @@ class Archive:
         self.views = catalogue.values("view", kind)
         self.patient_ids = catalogue.values("patient_id", kind)
         self.file_hashes = catalogue.values("file_sha256", kind)
+        self.pixel_hashes = catalogue.values("pixel_sha256", kind)
         names = np.char.add(
             np.char.add(catalogue.values("cohort", kind).astype(str), "\n"), self.patient_ids.astype(str)
         )
@@ -34,6 +35,11 @@ class Archive:
     @property
     def patient_count(self) -> int:
         return int(self.patients.max()) + 1
+
+    def same_picture(self, scan: Scan) -> npt.NDArray[np.bool_]:
+        """Which rows hold this very file, or the same decoded pixels under another name (n,)."""
+        same: npt.NDArray[np.bool_] = self.file_hashes == scan.provenance.sha256
+        return same | (self.pixel_hashes == scan.identity.sha256) if scan.identity else same
 
     def rows_of_view(self, view: str) -> npt.NDArray[np.bool_]:
         found: npt.NDArray[np.bool_] = self.views == view
@@ -149,11 +155,11 @@ class SearchEngine:
         return k
 
     def _own_patients(self, scans: Sequence[Scan], question: Question, archive: Archive) -> RowNumbers:
-        """Whose scans these are, as numbers: by the id given or in the header, or because the very file is archived."""
+        """Whose scans these are, as numbers: by the id given or in the header, or because the very picture is archived."""
         names = {question.patient_id, *(scan.header.patient_id for scan in scans)} - {None}
         rows = np.isin(archive.patient_ids.astype(str), [str(name) for name in names])
         for scan in scans:
-            rows |= archive.file_hashes == scan.provenance.sha256
+            rows |= archive.same_picture(scan)
             rows |= archive.case_ids == scan.header.instance_uid
         return np.unique(archive.patients[rows])
 
@@ -161,7 +167,7 @@ class SearchEngine:
         """The scan's view; where the file is silent but is archived, the archive's."""
         if scan.view:
             return str(scan.view)
-        same = archive.views[archive.file_hashes == scan.provenance.sha256]
+        same = archive.views[archive.same_picture(scan)]
         return str(same[0]) if len(same) and same[0] else None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from embed.prepare import grey_slices
 from index.snapshot import Snapshot
 from search.answer import Answer
 from search.neighbour import Neighbour, event_text
@@ -39,7 +40,8 @@ def save_answer(answer: Answer, snapshot: Snapshot, path: Path) -> None:
 
 def _query_tile(answer: Answer, place: int) -> Image.Image:
     scan = answer.scans[place]
-    levels = np.rint(np.clip(scan.pixels[len(scan.pixels) // 2], 0, 1) * 255).astype(np.uint8)
+    grey = grey_slices(scan)
+    levels = np.rint(np.clip(grey[len(grey) // 2], 0, 1) * 255).astype(np.uint8)
     return _tile(Image.fromarray(levels), ["query", answer.views[place] or "view not known"], ACCENT)
 
 

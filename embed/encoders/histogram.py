@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.encoder import PREPARATION, EncoderError
-from embed.prepare import squash, stretch
-from embed.scan import Scan
+from embed.prepare import grey_slices, squash, stretch
+from embed.scan import Pixels, Scan
 from embed.signature import unit
 
 CELLS = 4
@@ -27,7 +27,10 @@ class HistogramEncoder:
         return unit(np.stack([self._histograms(scan) for scan in scans]))
 
     def _histograms(self, scan: Scan) -> npt.NDArray[np.float32]:
-        picture = squash(stretch(scan.pixels[len(scan.pixels) // 2]), side=self.side)
+        return np.mean([self._of_slice(grey, scan.kind) for grey in grey_slices(scan)], axis=0, dtype=np.float32)
+
+    def _of_slice(self, grey: Pixels, kind: str) -> npt.NDArray[np.float32]:
+        picture = squash(stretch(grey) if kind == "xray" else grey, side=self.side)
         level = np.clip((picture * BINS).astype(np.int64), 0, BINS - 1)
         cells = level.reshape(CELLS, self.side // CELLS, CELLS, self.side // CELLS).swapaxes(1, 2).reshape(CELLS**2, -1)
         counts = np.stack([np.bincount(cell, minlength=BINS) for cell in cells])

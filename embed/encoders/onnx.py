@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ import numpy.typing as npt
 import onnxruntime
 
 from embed.encoder import PREPARATION, EncoderError
-from embed.prepare import squash, stretch
-from embed.scan import Scan
-from embed.signature import pool_grid, unit
+from embed.prepare import grey_slices, squash, stretch
+from embed.scan import Pixels, Scan
+from embed.signature import pool_grid, pool_slices, unit
 
 BATCH = 8  # larger ones are no faster on a CPU and need more memory
 
@@ -73,13 +74,21 @@ class OnnxEncoder:
         self.dim = self._run(np.zeros((1, card.channels, card.side, card.side), np.float32)).shape[1]
 
     def encode(self, scans: Sequence[Scan]) -> npt.NDArray[np.float32]:
-        batches = [scans[start : start + BATCH] for start in range(0, len(scans), BATCH)]
-        rows = [self._run(np.stack([self._input_of(scan) for scan in batch])) for batch in batches]
-        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+        if not scans:
+            return np.empty((0, self.dim), np.float32)
+        return pool_slices(self.slice_rows(scans), [len(scan.pixels) for scan in scans])
 
-    def _input_of(self, scan: Scan) -> npt.NDArray[np.float32]:
-        """(channels, side, side): the middle slice stretched, squashed, scaled."""
-        grey = squash(stretch(scan.pixels[len(scan.pixels) // 2]), side=self.side)
+    def slice_rows(self, scans: Sequence[Scan]) -> npt.NDArray[np.float32]:
+        """Unit rows (slices of all scans, dim), before the slices of a scan are pooled."""
+        inputs = (self._input_of(grey, scan.kind) for scan in scans for grey in grey_slices(scan))
+        rows = []
+        while batch := list(islice(inputs, BATCH)):
+            rows.append(self._run(np.stack(batch)))
+        return np.concatenate(rows)
+
+    def _input_of(self, grey: Pixels, kind: str) -> npt.NDArray[np.float32]:
+        """(channels, side, side): a slice squashed and scaled; films are stretched first, CT has its own scale."""
+        grey = squash(stretch(grey) if kind == "xray" else grey, side=self.side)
         low, high = self._card.range
         channels = np.broadcast_to(grey * (high - low) + low, (self._card.channels, self.side, self.side))
         mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self._card.mean, self._card.std))

@@ -1,0 +1,341 @@
+"""Decoding in processes of its own: a file that crashes, hangs or floods a C decoder costs that one file and says so.
+
+This guards against accidents, not against an intruder: answers are pickles, and a worker may do whatever we may.
+"""
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from itertools import islice
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, BinaryIO, Generic, NoReturn, Self, TypeVar, cast
+
+from embed.scan import ScanError
+
+if sys.platform != "win32":
+    import resource
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD = 4  # items per worker that `map` takes before their turn: enough to ride over one slow file
+START_SECONDS = 60.0  # to import the function: 0.3 s on a quiet machine, far more from a cold network drive
+TOO_MUCH_MEMORY = "too-much-memory"
+OPENCV_NO_MEMORY = -4  # cv2.error.code, cv::Error::StsNoMem
+LENGTH_BYTES = 8  # a message on the pipe is its length, big-endian, and a pickle
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+# Not multiprocessing: its spawn imports the parent's __main__ again, and with it onnxruntime, faiss and duckdb.
+# -P and the parent's own sys.path: nothing is imported from whatever folder we happen to run in.
+BOOT = "import sys; sys.path[:] = sys.argv[2:]; from embed.sandbox import serve; serve(int(sys.argv[1]))"
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
+)
+
+
+class IsolatedWorkers(Generic[Item, Result]):
+    """`function` run on items by a few processes, each with a time and a memory limit. Close it, or use it in `with`.
+
+    The function, the items and the results must be importable by name from a module other than `__main__`. What the
+    function raises comes back: a `ScanError` concerns its item, anything else is our own bug and stops `map`. Workers
+    import the function in the background from the start. Any thread may call; make it after a fork, not before.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Item], Result],
+        *,
+        workers: int,
+        seconds: float = 60.0,  # for one item
+        memory_bytes: int = 4 * 2**30,  # address space of one worker, libraries included; 0 = no limit
+    ) -> None:
+        self._function = pickle.dumps(function)
+        self._seconds = seconds
+        self._memory_bytes = memory_bytes
+        self._tasks: SimpleQueue[tuple[Item, Future[Result]] | None] = SimpleQueue()
+        self._lock = threading.Lock()  # over the two below
+        self._closed = False
+        self._alive: set[_Worker] = set()
+        self._threads = [threading.Thread(target=self._attend, daemon=True) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def map(self, items: Iterable[Item]) -> Iterator[Result | ScanError]:
+        """Each item's result or why it has none, in the order of `items`, of which a few are taken ahead."""
+        remaining = iter(items)
+        ahead: deque[Future[Result]] = deque()
+        try:
+            ahead.extend(self._submit(item) for item in islice(remaining, AHEAD * len(self._threads)))
+            while ahead:
+                outcome: Result | ScanError
+                try:
+                    outcome = ahead.popleft().result()
+                except ScanError as error:
+                    outcome = error
+                yield outcome
+                ahead.extend(self._submit(item) for item in islice(remaining, 1))
+        finally:
+            for future in ahead:
+                future.cancel()
+
+    def run(self, item: Item) -> Result:
+        """One item's result. Raises `ScanError`."""
+        return self._submit(item).result()
+
+    def close(self) -> None:
+        """End the workers at once, whatever they are doing; who still waits for a result gets a `RuntimeError`."""
+        with self._lock:
+            self._closed = True
+            alive = list(self._alive)
+            for _ in self._threads:
+                self._tasks.put(None)  # behind what is still queued, which each thread now refuses
+        for worker in alive:
+            worker.kill()
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _submit(self, item: Item) -> Future[Result]:
+        future: Future[Result] = Future()
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            self._tasks.put((item, future))
+        return future
+
+    def _attend(self) -> None:
+        """One thread's life: it owns one worker at a time, and replaces it when it is spent."""
+        worker: _Worker | None = None
+        while True:
+            worker = self._renewed(worker)
+            task = self._tasks.get()
+            if task is None:
+                break
+            item, future = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            worker = self._renewed(worker)  # it may have died of something while idle, which is not this item's fault
+            try:
+                if worker is None:
+                    raise RuntimeError("a decoding worker could not be started: no memory or processes left")
+                future.set_result(worker.run(item, self._seconds))
+            except BaseException as error:
+                future.set_exception(_closed() if self._closed else error)
+            del item, future, task  # a result lives as long as its reader wants, not until the next item
+        self._discard(worker)
+
+    def _renewed(self, worker: "_Worker | None") -> "_Worker | None":
+        """A worker that can be used: `worker` itself, or a new one; None when closed or none can be started."""
+        if worker is not None and not worker.spent:
+            return worker
+        self._discard(worker)
+        with self._lock, contextlib.suppress(OSError):
+            if not self._closed:
+                worker = _Worker(self._function, self._memory_bytes)
+                self._alive.add(worker)
+                return worker
+        return None
+
+    def _discard(self, worker: "_Worker | None") -> None:
+        if worker is not None:
+            worker.stop()
+            with self._lock:
+                self._alive.discard(worker)
+
+
+class _Worker:
+    """One process as its owner, one thread, sees it."""
+
+    def __init__(self, function: bytes, memory_bytes: int) -> None:
+        path = [entry or str(Path.cwd()) for entry in sys.path]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", BOOT, str(memory_bytes), *path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | ONE_THREAD,
+        )
+        self._inbox = cast(BinaryIO, self._process.stdin)
+        self._outbox = cast(BinaryIO, self._process.stdout)
+        self._ready = False
+        self._late = False
+        self._useless = False
+        with contextlib.suppress(OSError):  # if it is dead already, the first item is told so
+            _send(self._inbox, function)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the next item needs another worker; after want of memory too, for a heap in pieces stays so."""
+        return self._late or self._useless or self._process.poll() is not None
+
+    def run(self, item: object, seconds: float) -> Any:
+        """What the function makes of `item`, or raises; a `ScanError` also when the process dies or takes too long."""
+        message = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
+        if not self._ready:
+            self._start()
+        answer = self._ask(message, seconds)
+        if self._late:
+            raise ScanError(
+                "decoder-timeout", f"decoding took longer than {seconds:g} s and was cut off; leave the file out"
+            )
+        if answer is None:
+            raise ScanError(
+                "decoder-crashed", f"the decoder crashed ({self._end()}); send the file again, or leave it out"
+            )
+        return self._unpacked(answer)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._inbox, self._outbox):
+            with contextlib.suppress(OSError):  # what was never read cannot be flushed
+                pipe.close()
+
+    def _start(self) -> None:
+        """Wait until the function is imported. Raises what its import raised, or RuntimeError."""
+        answer = self._ask(None, START_SECONDS)
+        if answer is None or self._late:
+            raise RuntimeError(f"a decoding worker did not start ({self._end()}); is its memory limit too low?")
+        self._useless = True  # until shown otherwise: without its function it is of no use
+        try:
+            self._unpacked(answer)
+        except ScanError as error:  # want of memory, but not some file's
+            raise RuntimeError(f"a decoding worker could not import its function: {error}") from error
+        self._ready, self._useless = True, False
+
+    def _ask(self, message: bytes | None, seconds: float) -> bytes | None:
+        """The next answer, after sending `message`; None from a process that ended, `_late` set if we had to end it."""
+        timer = threading.Timer(seconds, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            if message is not None:
+                _send(self._inbox, message)
+            return _receive(self._outbox)
+        except (OSError, EOFError):
+            self._process.wait()
+            return None
+        finally:
+            timer.cancel()
+            timer.join()  # or it could still kill the process under the next item
+
+    def _cut(self) -> None:
+        self._late = True
+        self._process.kill()
+
+    def _unpacked(self, answer: bytes) -> Any:
+        result, error = pickle.loads(answer)
+        if error is not None:
+            self._useless |= isinstance(error, ScanError) and error.reason == TOO_MUCH_MEMORY
+            raise error
+        return result
+
+    def _end(self) -> str:
+        code = self._process.poll()
+        if code is None or code >= 0:
+            return f"exit code {code}"
+        return f"signal {-code}" + (", perhaps for want of memory" if -code in (6, 9) else "")
+
+
+def serve(memory_bytes: int) -> NoReturn:
+    """The worker's side: import the function that comes first, then answer items until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
+    inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    for standard in (0, 1, 2):  # what a C library prints must reach neither the pipe nor a terminal
+        os.dup2(os.open(os.devnull, os.O_RDWR), standard)
+    _limit(memory_bytes)
+    try:
+        functions: list[Callable[[Any], Any]] = []
+        _send(outbox, _answer(lambda first: functions.append(pickle.loads(first)), _receive(inbox), memory_bytes))
+        while True:
+            _send(outbox, _answer(lambda item: functions[0](pickle.loads(item)), _receive(inbox), memory_bytes))
+    finally:
+        os._exit(1)  # the parent is gone; no thread of a library may hold us back
+
+
+def _limit(memory_bytes: int) -> None:
+    """Bind this process to its limits, as far as the platform has them, and to the life of its parent."""
+    if sys.platform == "win32":
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory_bytes:
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        allowed = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+        with contextlib.suppress(ValueError):  # macOS refuses
+            resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    if sys.platform == "linux":
+        import ctypes
+
+        # For a decoder that hangs while the parent is killed: the closed pipe alone would never be noticed. The signal
+        # comes when the *thread* that started us ends; that is the one that owns us, so it has no further use for us.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _answer(call: Callable[[bytes], object], message: bytes, memory_bytes: int) -> bytes:
+    """(result, None) or (None, error), pickled."""
+    try:
+        return pickle.dumps((call(message), None), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        told: Exception = error
+        if _is_want_of_memory(error):
+            limit = f"its limit of {memory_bytes / 2**30:g} GiB" if memory_bytes else "what the machine has"
+            told = ScanError(
+                TOO_MUCH_MEMORY, f"decoding needs more memory than {limit}; leave the file out, or raise the limit"
+            )
+        elif not isinstance(error, ScanError):
+            error.add_note("In the decoding worker:\n" + traceback.format_exc())
+        try:
+            packed = pickle.dumps((None, told))
+            pickle.loads(packed)
+        except Exception:  # an exception class with arguments of its own, as several libraries have
+            packed = pickle.dumps((None, RuntimeError("".join(traceback.format_exception(error)))))
+        return packed
+
+
+def _is_want_of_memory(error: BaseException | None) -> bool:
+    """Also behind a refusal: readers turn whatever a decoder raises into a `DamagedScan`, and the file is not at fault."""
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "code", None) == OPENCV_NO_MEMORY:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _send(pipe: BinaryIO, message: bytes) -> None:
+    pipe.write(len(message).to_bytes(LENGTH_BYTES, "big"))
+    pipe.write(message)
+    pipe.flush()
+
+
+def _receive(pipe: BinaryIO) -> bytes:
+    """The next message. Raises EOFError when the other side has ended, be it in the middle."""
+    length = int.from_bytes(_read(pipe, LENGTH_BYTES), "big")
+    return _read(pipe, length)
+
+
+def _read(pipe: BinaryIO, count: int) -> bytes:
+    data = pipe.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
+
+
+def _closed() -> RuntimeError:
+    return RuntimeError("the decoding workers are closed")

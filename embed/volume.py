@@ -1,0 +1,198 @@
+"""A CT or MR volume, wherever its slices come from -> `Scan`: a few slices across the lungs, cropped to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from embed.ct_lungs import Extent, find_lungs
+from embed.limits import MAX_VOLUME_PIXELS
+from embed.luts import percentile_window
+from embed.scan import DamagedScan, Flag, Header, Pixels, Provenance, Scan, UnsupportedScan
+
+COARSE_SLICES, COARSE_SIDE = 14, 128  # what the lungs are looked for in
+MARGIN = 0.06  # of the lungs' bounding box, on every side
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of a slice, ends excluded."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+@dataclass(frozen=True)
+class Facing:
+    """How stored rows and columns are turned to run as `Scan` says."""
+
+    transpose: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    def turn(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        picture = picture.T if self.transpose else picture
+        return picture[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+
+    @property
+    def words(self) -> str:
+        turns = {"transposed": self.transpose, "rows flipped": self.flip_rows, "columns flipped": self.flip_columns}
+        return ", ".join(name for name, done in turns.items() if done)
+
+
+class VolumeSource(Protocol):
+    """Slices that are decoded only when asked for, already turned as `Scan` says."""
+
+    @property
+    def kind(self) -> str: ...  # "ct", whose values are Hounsfield units, or "mri"
+    @property
+    def modality(self) -> str | None: ...
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+    @property
+    def spacing_mm(self) -> tuple[float, float, float] | None: ...
+    @property
+    def header(self) -> Header: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def is_axial(self) -> bool: ...
+    @property
+    def steps(self) -> tuple[str, ...]: ...
+    @property
+    def flags(self) -> tuple[Flag, ...]: ...
+
+    def decode(self, indices: Sequence[int], *, box: Box | None = None, side: int | None = None) -> Pixels:
+        """Those slices, cropped to `box`, then area-averaged until the shorter side is at most `side`."""
+        ...
+
+    def sha256(self, indices: Sequence[int]) -> str:
+        """The same for the same files in any order; reads no slice beyond `indices`."""
+        ...
+
+
+def volume_scan(source: VolumeSource, *, side: int, slices: int, chosen: str | None = None) -> Scan:
+    """`slices` slices evenly across the lungs of a CT, cropped to them, or across the whole of an MR.
+
+    CT stays in Hounsfield units; MR comes as 0 to 1 between percentiles. Raises `ScanError`.
+    """
+    count, rows, columns = source.shape
+    extent, flags = _lungs_of(source) if source.kind == "ct" else (None, [])
+    indices = _evenly(count, slices, extent)
+    box = _box_of(extent, rows, columns) if extent else Box(0, rows, 0, columns)
+    _refuse_too_large(len(indices), source)
+    pixels = source.decode(indices, box=box, side=side)
+    _refuse_blank(pixels)
+    where = "the lungs" if extent else "the whole extent"
+    steps = [f"series chosen: {chosen}"] if chosen else []
+    steps += [
+        *source.steps,
+        f"{len(indices)} of {count} slices decoded across {where}: {indices[0] + 1} to {indices[-1] + 1}",
+    ]
+    if extent:
+        steps.append(
+            f"cropped to the lungs: rows {box.top}–{box.bottom}, columns {box.left}–{box.right} of {rows}×{columns}"
+        )
+    high, wide = box.bottom - box.top, box.right - box.left
+    if pixels.shape[1:] != (high, wide):
+        steps.append(f"area-averaged from {high}×{wide} to {pixels.shape[1]}×{pixels.shape[2]}")
+    scan = _as_scan(source, pixels, indices, tuple(steps), (*source.flags, *flags))
+    return replace(scan, spacing_mm=_spacing(source, indices, high / pixels.shape[1], wide / pixels.shape[2]))
+
+
+def full_volume_scan(source: VolumeSource) -> Scan:
+    """Every slice at full resolution; for viewers and for comparison with other readers. Raises `ScanError`."""
+    indices = range(source.shape[0])
+    _refuse_too_large(len(indices), source)
+    pixels = source.decode(indices)
+    steps = (*source.steps, f"all {len(indices)} slices decoded")
+    return replace(_as_scan(source, pixels, indices, steps, source.flags), spacing_mm=source.spacing_mm)
+
+
+def _as_scan(
+    source: VolumeSource, pixels: Pixels, indices: Sequence[int], steps: tuple[str, ...], flags: tuple[Flag, ...]
+) -> Scan:
+    if source.kind == "mri":
+        pixels, step, _ = percentile_window(pixels, Flag("no-window", "MR has no absolute scale"))
+        steps = (*steps, step)
+    return Scan(
+        pixels=np.ascontiguousarray(pixels),
+        kind=source.kind,
+        modality=source.modality,
+        view=None,
+        spacing_mm=None,
+        provenance=Provenance(source.format, source.sha256(indices), steps, flags),
+        header=source.header,
+    )
+
+
+def _lungs_of(source: VolumeSource) -> tuple[Extent | None, list[Flag]]:
+    """Where the lungs lie, in slices, rows and columns of the source."""
+    if not source.is_axial:
+        return None, [Flag("no-lungs", "not an axial series: lungs not looked for, the whole extent is used")]
+    count, rows, columns = source.shape
+    sample = _evenly(count, COARSE_SLICES, None)
+    coarse = source.decode(sample, side=COARSE_SIDE)
+    found = find_lungs(coarse)
+    if found is None:
+        return None, [Flag("no-lungs", "no lungs were found; the whole extent is used")]
+    down, across = rows / coarse.shape[1], columns / coarse.shape[2]
+    ends = [-0.5, *(0.5 * (low + high) for low, high in pairwise(sample)), count - 0.5]
+    return Extent(
+        first=ends[int(found.first)],  # halfway to the neighbour on which no lung was seen
+        last=ends[int(found.last) + 1],
+        top=found.top * down,
+        bottom=found.bottom * down,
+        left=found.left * across,
+        right=found.right * across,
+    ), []
+
+
+def _evenly(count: int, wanted: int, extent: Extent | None) -> list[int]:
+    """The middles of `wanted` equal parts of the extent, as slice numbers; fewer where there are fewer slices."""
+    first, last = (extent.first, extent.last) if extent else (-0.5, count - 0.5)
+    middles = first + (np.arange(wanted) + 0.5) * (last - first) / wanted
+    return [int(index) for index in np.unique(np.rint(middles).clip(0, count - 1).astype(int))]
+
+
+def _box_of(extent: Extent, rows: int, columns: int) -> Box:
+    down, across = MARGIN * (extent.bottom - extent.top), MARGIN * (extent.right - extent.left)
+    return Box(
+        max(0, round(extent.top - down)),
+        min(rows, round(extent.bottom + down)),
+        max(0, round(extent.left - across)),
+        min(columns, round(extent.right + across)),
+    )
+
+
+def _spacing(
+    source: VolumeSource, indices: Sequence[int], down: float, across: float
+) -> tuple[float, float, float] | None:
+    """Millimetres between the slices, rows and columns that were kept."""
+    if source.spacing_mm is None:
+        return None
+    between, row_mm, column_mm = source.spacing_mm
+    stride = (indices[-1] - indices[0]) / (len(indices) - 1) if len(indices) > 1 else 1.0
+    return between * stride, row_mm * down, column_mm * across
+
+
+def _refuse_too_large(count: int, source: VolumeSource) -> None:
+    _, rows, columns = source.shape
+    if count * rows * columns > MAX_VOLUME_PIXELS:
+        raise UnsupportedScan(
+            "too-large",
+            f"{count} slices of {rows}×{columns} are more than {MAX_VOLUME_PIXELS:,} pixels; send fewer slices",
+        )
+
+
+def _refuse_blank(pixels: Pixels) -> None:
+    low, high = pixels.min(), pixels.max()
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise DamagedScan("not-finite", "some values are not numbers; export the volume again")
+    if low == high:
+        raise DamagedScan("blank", f"every pixel has the same value ({low:g}); there is nothing to see")
