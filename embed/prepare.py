@@ -45,3 +45,9 @@ def squash(picture: Pixels, *, side: int) -> Pixels:
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR).astype(
         np.float32
     )
+
+
+def encoder_view(scan: Scan, *, side: int) -> list[Pixels]:
+    """What an encoder eats: each slice a square of `side` pixels; films are stretched first, CT and MR have their own scale."""
+    grey = grey_slices(scan)
+    return [squash(stretch(plane) if scan.kind == "xray" else plane, side=side) for plane in grey]

@@ -66,7 +66,8 @@ def _read_bundle(bundle: Bundle, *, side: int) -> Scan:
         return with_identity(_with_dropped(scan, [*bundle.dropped, *dropped]))
     films = [member for member in bundle.members if _is_film(member)]
     if len(films) == 1:
-        return _with_dropped(_read_member(films[0], side=side), [*bundle.dropped, *dropped])
+        others = [entry for entry in dropped if entry.name != films[0].name]
+        return _with_dropped(_read_member(films[0], side=side), [*bundle.dropped, *others])
     if films:
         raise UnsupportedScan("several-scans", f"{len(films)} radiographs were given as one scan; ask them one by one")
     reasons = "; ".join(

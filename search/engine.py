@@ -174,11 +174,11 @@ class SearchEngine:
 def _warnings(answer: Answer, question: Question, k: int) -> list[str]:
     """What the reader must doubt."""
     warnings = []
-    if None in answer.views:
+    if None in answer.views and answer.scans[0].kind == "xray":
         warnings.append(
             "The query's view is not known: neighbours of any view are shown, and AP films come from sicker patients."
         )
-    elif not question.match_view and any(n.case.view not in answer.views for n in answer.neighbours):
+    if not question.match_view and None not in answer.views and any(n.case.view not in answer.views for n in answer.neighbours):
         warnings.append("Some neighbours are of another view than the query.")
     if len(answer.neighbours) < k:
         warnings.append(f"Only {len(answer.neighbours)} of {k} patients: no more are eligible.")

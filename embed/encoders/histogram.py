@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.encoder import PREPARATION, EncoderError
-from embed.prepare import grey_slices, squash, stretch
+from embed.prepare import encoder_view
 from embed.scan import Pixels, Scan
 from embed.signature import unit
 
@@ -27,10 +27,9 @@ class HistogramEncoder:
         return unit(np.stack([self._histograms(scan) for scan in scans]))
 
     def _histograms(self, scan: Scan) -> npt.NDArray[np.float32]:
-        return np.mean([self._of_slice(grey, scan.kind) for grey in grey_slices(scan)], axis=0, dtype=np.float32)
+        return np.mean([self._of_slice(grey) for grey in encoder_view(scan, side=self.side)], axis=0, dtype=np.float32)
 
-    def _of_slice(self, grey: Pixels, kind: str) -> npt.NDArray[np.float32]:
-        picture = squash(stretch(grey) if kind == "xray" else grey, side=self.side)
+    def _of_slice(self, picture: Pixels) -> npt.NDArray[np.float32]:
         level = np.clip((picture * BINS).astype(np.int64), 0, BINS - 1)
         cells = level.reshape(CELLS, self.side // CELLS, CELLS, self.side // CELLS).swapaxes(1, 2).reshape(CELLS**2, -1)
         counts = np.stack([np.bincount(cell, minlength=BINS) for cell in cells])

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from embed.encoder import PREPARATION, EncoderError
-from embed.prepare import grey_slices, squash, stretch
+from embed.prepare import encoder_view
 from embed.scan import Pixels, Scan
 from embed.signature import pool_grid, pool_slices, unit
 
@@ -80,15 +80,14 @@ class OnnxEncoder:
 
     def slice_rows(self, scans: Sequence[Scan]) -> npt.NDArray[np.float32]:
         """Unit rows (slices of all scans, dim), before the slices of a scan are pooled."""
-        inputs = (self._input_of(grey, scan.kind) for scan in scans for grey in grey_slices(scan))
+        inputs = (self._input_of(grey) for scan in scans for grey in encoder_view(scan, side=self.side))
         rows = []
         while batch := list(islice(inputs, BATCH)):
             rows.append(self._run(np.stack(batch)))
         return np.concatenate(rows)
 
-    def _input_of(self, grey: Pixels, kind: str) -> npt.NDArray[np.float32]:
-        """(channels, side, side): a slice squashed and scaled; films are stretched first, CT has its own scale."""
-        grey = squash(stretch(grey) if kind == "xray" else grey, side=self.side)
+    def _input_of(self, grey: Pixels) -> npt.NDArray[np.float32]:
+        """(channels, side, side), scaled as the card says."""
         low, high = self._card.range
         channels = np.broadcast_to(grey * (high - low) + low, (self._card.channels, self.side, self.side))
         mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self._card.mean, self._card.std))

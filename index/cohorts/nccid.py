@@ -12,12 +12,15 @@ from index.case import Case, Endpoint
 from index.cohort import CohortError
 from index.cohorts.nccid_clinical import Record, clinical_record
 
-TREES = ("xray", "ct", "mri")
+FILMS = "xray"
+TREES = (FILMS, "ct", "mri")
 ENDPOINTS = (Endpoint("died", "death"), Endpoint("itu_admission", "ITU admission"), Endpoint("intubated", "intubation"))
 
 
 class NccidCohort:
-    """NCCID cases: a radiograph a file under `xray/PATIENT/STUDY/SERIES/`, with the patient's newest clinical record."""
+    """NCCID cases: each file of `xray/PATIENT/STUDY/SERIES/`, each study of `ct/PATIENT/` and `mri/PATIENT/`, with the
+    patient's newest clinical record.
+    """
 
     name = "nccid"
     endpoints = ENDPOINTS
@@ -34,19 +37,26 @@ class NccidCohort:
         for tree in TREES:
             for patient in sorted(_folders(self._root / tree)):
                 record = clinical_record(self._clinical_files(patient.name))
-                for path in sorted(patient.glob("*/*/*.dcm")):
-                    yield self._case(tree, patient.name, path, record)
+                if tree == FILMS:
+                    for path in sorted(patient.glob("*/*/*.dcm")):
+                        yield self._case(tree, patient.name, path.stem, path, path, record)
+                    continue
+                for study in sorted(_folders(patient)):
+                    first = next(iter(sorted(study.glob("*/*.dcm"))), None)
+                    if first is not None:
+                        yield self._case(tree, patient.name, study.name, study, first, record)
 
-    def _case(self, tree: str, patient_id: str, path: Path, record: Record) -> Case:
+    def _case(self, tree: str, patient_id: str, case_id: str, source: Path, path: Path, record: Record) -> Case:
+        """The case read from `source`, a film or the folder of a CT or MR study; `path` is a file whose header dates it."""
         header = _metadata(self._root / f"{tree}-metadata" / path.relative_to(self._root / tree).with_suffix(".json"))
         if not header:
             header = _dicom_header(path)
         scan_date = _dicom_date(header.get("AcquisitionDate")) or _dicom_date(header.get("StudyDate"))
         return Case(
-            case_id=path.stem,
+            case_id=case_id,
             patient_id=patient_id,
             cohort=self.name,
-            files=(path,),
+            files=(source,),
             outcome=record.outcome(scan_date),
             site=record.site,
             modality=_text(header.get("Modality")),

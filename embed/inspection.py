@@ -1,0 +1,116 @@
+"""What a file is and what was done to it, for people who doubt a picture: text, JSON, and pictures side by side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from embed.dicom import decode_frame, is_dicom, parse
+from embed.prepare import encoder_view, grey_slices, shrink
+from embed.read import read_scan
+from embed.scan import Scan, ScanError
+
+Levels = npt.NDArray[np.uint8]  # (rows, columns), 8-bit grey
+PANEL = 448  # pixels a side of a panel in the picture
+GAP = 8
+
+
+@dataclass(frozen=True)
+class InspectRequest:
+    """A file, or a folder or zip that is one scan: what a worker process is asked."""
+
+    path: Path
+    side: int
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """A scan that could be read, with its pixels as they are stored where it is a single DICOM film."""
+
+    scan: Scan
+    stored: Levels | None
+
+
+def inspect_request(request: InspectRequest) -> Inspection:
+    """What a worker process answers. Raises `ScanError`."""
+    scan = read_scan(request.path, side=request.side)
+    return Inspection(scan, _stored_levels(request.path) if scan.kind == "xray" else None)
+
+
+def inspection_json(path: Path, outcome: Inspection | ScanError) -> dict[str, Any]:
+    """One entry of the document that `inspect --json` prints. No identifiers of the patient."""
+    if isinstance(outcome, ScanError):
+        return {"file": str(path), "refused": {"reason": outcome.reason, "message": str(outcome)}}
+    scan = outcome.scan
+    identity = scan.identity
+    return {
+        "file": str(path),
+        "kind": scan.kind,
+        "modality": scan.modality,
+        "view": scan.view,
+        "shape": list(scan.pixels.shape),
+        "spacing_mm": list(scan.spacing_mm) if scan.spacing_mm else None,
+        "format": scan.provenance.format,
+        "sha256": scan.provenance.sha256,
+        "pixel_sha256": identity.sha256 if identity else None,
+        "perceptual_hash": identity.perceptual if identity else None,
+        "steps": list(scan.provenance.steps),
+        "flags": [vars(flag) for flag in scan.provenance.flags],
+    }
+
+
+def draw_inspection(inspections: list[Inspection]) -> Levels:
+    """A row a scan: the stored pixels (or the slices as they are shown), then what the encoder sees."""
+    rows = [_row(inspection) for inspection in inspections]
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1])), constant_values=32) for row in rows]
+    return np.concatenate(padded)
+
+
+def write_picture(levels: Levels, path: Path) -> None:
+    """Write a PNG. Raises OSError."""
+    done, encoded = cv2.imencode(".png", levels)
+    assert done
+    path.write_bytes(encoded.tobytes())
+
+
+def _row(inspection: Inspection) -> Levels:
+    scan = inspection.scan
+    seen = [_levels(picture) for picture in encoder_view(scan, side=PANEL)]
+    if scan.kind == "xray":
+        shown = inspection.stored if inspection.stored is not None else _levels(scan.pixels[0])
+        return np.concatenate([_panel(shown), _panel(seen[0])], axis=1)
+    panels = [_panel(_levels(grey), PANEL // 2) for grey in grey_slices(scan)]
+    half = -(-len(panels) // 2)
+    lines = [panels[:half], panels[half:]]
+    lines[1] += [np.full_like(panels[0], 32)] * (half - len(lines[1]))
+    return np.concatenate([np.concatenate(line, axis=1) for line in lines])
+
+
+def _stored_levels(path: Path) -> Levels | None:
+    data = path.read_bytes() if path.is_file() else b""
+    if not is_dicom(data):
+        return None
+    stored = decode_frame(parse(data))
+    plane = stored if stored.ndim == 2 else stored[..., 0]
+    small = shrink(plane, side=PANEL)
+    low, high = float(small.min()), float(small.max())
+    return _levels((small - np.float32(low)) / np.float32(max(high - low, 1e-6)))
+
+
+def _levels(grey: npt.NDArray[np.float32]) -> Levels:
+    return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
+
+
+def _panel(levels: Levels, side: int = PANEL) -> Levels:
+    """`levels` fitted into a square with a gap around it."""
+    scale = (side - GAP) / max(levels.shape)
+    size = (max(1, round(levels.shape[1] * scale)), max(1, round(levels.shape[0] * scale)))
+    fitted = cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
+    panel = np.full((side, side), 32, np.uint8)
+    top, left = (side - size[1]) // 2, (side - size[0]) // 2
+    panel[top : top + size[1], left : left + size[0]] = fitted
+    return panel
