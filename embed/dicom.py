@@ -1,6 +1,7 @@
 """A DICOM file's bytes -> its header, checked, and its stored integers. What they mean is for radiograph.py and series.py."""
 
 import io
+import struct
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -20,6 +22,17 @@ Stored = npt.NDArray[Any]  # (rows, columns), integers as they are stored, or (r
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 END_OF_CODESTREAM = b"\xff\xd9"  # closes JPEG, JPEG-LS and JPEG 2000 alike
+START_OF_JPEG_2000 = b"\xff\x4f\xff\x51"  # SOC and SIZ
+# What decoding computes with. In a damaged file the dictionary's VR is no promise: any of them may hold words or a list.
+WHOLE_NUMBERS = {
+    "Rows": "(0028,0010)",
+    "Columns": "(0028,0011)",
+    "SamplesPerPixel": "(0028,0002)",
+    "BitsAllocated": "(0028,0100)",
+    "BitsStored": "(0028,0101)",
+    "HighBit": "(0028,0102)",
+    "PixelRepresentation": "(0028,0103)",
+}
 
 
 def is_dicom(data: bytes) -> bool:
@@ -59,21 +72,26 @@ def decode_frame(ds: pydicom.Dataset, *, frame: int = 0) -> Stored:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             colour = photometric(ds) in COLOUR
+            if _is_codestream(syntax):
+                _check_codestream_size(ds, frame)
             stored = pixel_array(
                 ds, index=frame, raw=not colour, correct_unused_bits=False
             )  # it takes High Bit for granted
             if photometric(ds) == "PALETTE COLOR":
-                stored = pydicom.pixels.processing.apply_color_lut(stored, ds)
+                stored = pydicom.pixels.processing.apply_color_lut(stored, ds)[..., :3]  # without its alpha
     except ScanError:
         raise
-    except Exception as error:  # every decoder plug-in raises its own kinds; each becomes a named refusal
+    except BaseException as error:  # every decoder plug-in raises its own kinds; each becomes a named refusal
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise  # pylibjpeg-rle is Rust, whose panics are no Exception and would end the process
         raise DamagedScan(
             "undecodable-pixels",
             f"the pixel data ({syntax.name}) cannot be decoded: {short(error)}; send the file again",
         ) from error
-    if colour:
-        return stored
-    return _only_stored_bits(stored, ds)
+    expected = (int(ds.Rows), int(ds.Columns), *((3,) if colour else ()))
+    if stored.shape != expected:
+        raise DamagedScan("no-size", f"the picture decodes to {stored.shape}; {expected} is declared")
+    return stored if colour else _only_stored_bits(stored, ds)
 
 
 def photometric(ds: pydicom.Dataset) -> str:
@@ -84,11 +102,11 @@ def frame_count(ds: pydicom.Dataset) -> int:
     """Number of Frames, 1 where it is not stated. Raises `DamagedScan`."""
     try:
         count = int(ds.get("NumberOfFrames") or 1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         count = 0
     if count < 1:
         raise DamagedScan(
-            "no-size", f"(0028,0008) Number of Frames is {ds.get('NumberOfFrames')!r}; expected 1 or more"
+            "no-size", f"(0028,0008) Number of Frames is {_told(ds.get('NumberOfFrames'))}; expected 1 or more"
         )
     return count
 
@@ -101,15 +119,24 @@ def require_pixels(ds: pydicom.Dataset) -> None:
         raise UnsupportedScan(
             "no-pixels", f"the DICOM file has {what}; ask for the image itself, not a report or reference"
         )
-    for tag, keyword in (("(0028,0010)", "Rows"), ("(0028,0011)", "Columns"), ("(0028,0100)", "BitsAllocated")):
-        if not isinstance(ds.get(keyword), int) or ds[keyword].value < 1:
-            raise DamagedScan("no-size", f"{tag} {keyword} is {ds.get(keyword)!r}; expected a positive number")
+    if not isinstance(ds.PixelData, bytes):
+        raise DamagedScan("damaged-header", f"(7FE0,0010) Pixel Data holds {_told(ds.PixelData)}; expected bytes")
+    _require_transfer_syntax(ds)
+    _require_whole_numbers(ds)
     if photometric(ds) not in GREY + COLOUR:
         raise UnsupportedScan(
             "unsupported-colour",
             f"(0028,0004) Photometric Interpretation is {photometric(ds)!r}; expected {', '.join(GREY + COLOUR)}",
         )
     _complete_pixel_description(ds)
+
+
+def items_of(ds: pydicom.Dataset, keyword: str) -> Sequence[pydicom.Dataset]:
+    """The items of a sequence, none where it is absent or empty. Raises `DamagedScan` where it holds no items."""
+    value = ds.get(keyword)
+    if value is not None and not isinstance(value, pydicom.Sequence):
+        raise DamagedScan("damaged-header", f"{keyword} holds {_told(value)}; expected a sequence of items")
+    return value or ()
 
 
 def header_of(ds: pydicom.Dataset) -> Header:
@@ -142,10 +169,10 @@ def date_of(text: str | None) -> date | None:
 
 def numbers(value: Any) -> list[float]:
     """The finite numbers of a possibly multi-valued, possibly blank element; empty where any of them is none."""
-    values: Sequence[Any] = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    values: Sequence[Any] = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
     try:
         found = [float(number) for number in values if number is not None and str(number).strip() != ""]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return []
     return found if np.isfinite(found).all() else []
 
@@ -178,12 +205,54 @@ def _refuse_deflated_bomb(data: bytes) -> None:
         raise UnsupportedScan("too-large", f"the deflated file unpacks to more than {MAX_INFLATED_BYTES:,} bytes")
 
 
+def _require_transfer_syntax(ds: pydicom.Dataset) -> None:
+    """Raises unless a decoder for the pixels' encoding is installed."""
+    syntax = ds.file_meta.TransferSyntaxUID
+    try:
+        decoder = get_decoder(syntax)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        what = syntax.name if isinstance(syntax, str) and syntax.is_valid else "no UID"
+        raise UnsupportedScan(
+            "transfer-syntax",
+            f"(0002,0010) Transfer Syntax is {what}, for which there is no decoder; send the file uncompressed",
+        ) from error
+    if not decoder.is_available:
+        raise UnsupportedScan(
+            "transfer-syntax",
+            f"decoding {syntax.name} needs a plug-in that is not installed: {'; '.join(decoder.missing_dependencies)}",
+        )
+
+
+def _require_whole_numbers(ds: pydicom.Dataset) -> None:
+    """What decoding computes with is whole numbers or, where a default makes sense, absent. Raises `DamagedScan`."""
+    for keyword, tag in WHOLE_NUMBERS.items():
+        value = ds.get(keyword)
+        if value is None or value == "":
+            ds.pop(keyword, None)
+        elif not isinstance(value, int):
+            raise DamagedScan("damaged-header", f"{tag} {keyword} holds {_told(value)}; expected one whole number")
+    for keyword in ("Rows", "Columns", "BitsAllocated"):
+        if ds.get(keyword, 0) < 1:
+            found = ds.get(keyword, "missing")
+            raise DamagedScan("no-size", f"{WHOLE_NUMBERS[keyword]} {keyword} is {found}; expected a positive number")
+
+
+def _told(value: object) -> str:
+    """A value as a message may tell it: where a name may have ended up, its kind only."""
+    return str(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"
+
+
 def _complete_pixel_description(ds: pydicom.Dataset) -> None:
     """Fill what decoders insist on and sloppy files leave out, where only one value makes sense."""
+    samples = 1 if photometric(ds) in (*GREY, "PALETTE COLOR") else 3
     if "SamplesPerPixel" not in ds:
-        ds.SamplesPerPixel = 1 if photometric(ds) in (*GREY, "PALETTE COLOR") else 3
+        ds.SamplesPerPixel = samples
     if "PixelRepresentation" not in ds:
         ds.PixelRepresentation = 0
+    if ds.SamplesPerPixel != samples:
+        raise DamagedScan(
+            "no-size", f"(0028,0002) Samples per Pixel is {ds.SamplesPerPixel}; {photometric(ds)} has {samples}"
+        )
     if not ds.get("BitsStored"):
         ds.BitsStored = ds.BitsAllocated
     if ds.get("HighBit") is None:
@@ -214,13 +283,49 @@ def _check_declared_size(ds: pydicom.Dataset) -> None:
                 f"the pixel data is {len(ds.PixelData):,} bytes, {needed:,} are declared; the file is cut short",
             )
         return
-    if syntax.name.startswith(("JPEG", "High-Throughput JPEG")):
+    if _is_codestream(syntax):
         content = ds.PixelData[-64 * 1024 :].rstrip(b"\0")
         tail = content.removesuffix(b"\xfe\xff\xdd\xe0").rstrip(b"\0")
         if END_OF_CODESTREAM not in tail[-16:]:
             raise DamagedScan(
                 "too-short", f"the {syntax.name} picture does not end with its end marker; the file is cut short"
             )
+
+
+def _is_codestream(syntax: pydicom.uid.UID) -> bool:
+    """Whether frames are JPEG, JPEG-LS, JPEG 2000 or HTJ2K."""
+    return syntax.name.startswith(("JPEG", "High-Throughput JPEG"))
+
+
+def _check_codestream_size(ds: pydicom.Dataset, frame: int) -> None:
+    """The codestream's own size is the declared one: decoders believe it, allocate for it, and GDCM aborts the process."""
+    codestream = pydicom.encaps.get_frame(
+        ds.PixelData,
+        frame,
+        number_of_frames=frame_count(ds),
+        extended_offsets=(ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)
+        if "ExtendedOffsetTable" in ds
+        else None,
+    )
+    found = _codestream_size(codestream)
+    if found != (ds.Rows, ds.Columns):
+        what = f"{found[0]}×{found[1]}" if found else "no size"
+        raise DamagedScan("no-size", f"the codestream states {what}; {ds.Rows}×{ds.Columns} is declared")
+
+
+def _codestream_size(data: bytes) -> tuple[int, int] | None:
+    """(rows, columns) of a JPEG or JPEG-LS frame header (T.81 B.2.2, T.87 C.2.2) or a JPEG 2000 SIZ (T.800 A.5.1)."""
+    at = data.find(START_OF_JPEG_2000, 0, 4096)  # at 0, or after the boxes of a JP2 file
+    if at >= 0:
+        right, bottom, left, top = struct.unpack_from(">4I", data, at + 8)
+        return bottom - top, right - left
+    at = data.find(b"\xff\xd8", 0, 16) + 2
+    while at >= 2 and at + 9 <= len(data):
+        marker, length, rows, columns = struct.unpack_from(">HHxHH", data, at)
+        if marker == 0xFFF7 or (0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC)):
+            return rows, columns
+        at += 1 if marker == 0xFFFF else 2 + length  # a marker may have any number of fill bytes before it
+    return None
 
 
 def _only_stored_bits(stored: Stored, ds: pydicom.Dataset) -> Stored:
@@ -236,7 +341,7 @@ def _only_stored_bits(stored: Stored, ds: pydicom.Dataset) -> Stored:
 
 def _age(text: str | None) -> int | None:
     """Whole years of an Age String (PS3.5 6.2, "067Y"); bare digits are years."""
-    if not text or not text.rstrip("YMWD").isdecimal():
+    if not text or len(text) > 4 or not text.rstrip("YMWD").isdecimal():
         return None
     number, unit = int(text.rstrip("YMWD")), text[-1]
     years = {"M": number // 12, "W": number // 52, "D": number // 365}.get(unit, number)

@@ -4,24 +4,27 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 
-from embed.dicom import numbers, short
+from embed.dicom import items_of, numbers, short
 from embed.scan import DamagedScan, Flag, Pixels, UnsupportedScan
 
 WINDOW_PERCENTILES = (0.5, 99.5)  # where a file states no usable window
+LARGEST_VALUE = 1e30  # of modality values: beyond, differences leave float32, and no scanner gets near
 LEAST_CONTRAST = 0.02  # of the grey range, between the 5th and 95th percentile, for a window to be believed
 
 
 def apply_modality_lut(stored: Pixels, ds: pydicom.Dataset) -> tuple[Pixels, str]:
     """Stored values -> modality values, by the Modality LUT Sequence or rescale slope and intercept (PS3.3 C.11.1)."""
-    if ds.get("ModalityLUTSequence"):
-        table, first, _ = _table_of(ds.ModalityLUTSequence[0], signed=ds.PixelRepresentation == 1)
+    luts = items_of(ds, "ModalityLUTSequence")
+    if luts:
+        table, first, _ = _table_of(luts[0], signed=ds.PixelRepresentation == 1)
         return _look_up(stored, table, first), f"modality LUT: table of {len(table)} (PS3.3 C.11.1.1)"
     slope, intercept = rescale_of(ds)
     if (slope, intercept) == (1, 0):
         return stored, "modality LUT: identity"
-    return stored * np.float32(slope) + np.float32(
-        intercept
-    ), f"modality LUT: ×{slope:g} {intercept:+g} (PS3.3 C.11.1.1)"
+    if max(abs(slope) * float(np.abs(stored).max()), abs(intercept)) > LARGEST_VALUE:
+        raise DamagedScan("damaged-lut", f"rescale ×{slope:g} {intercept:+g} leads beyond what can be computed with")
+    values = stored * np.float32(slope) + np.float32(intercept)
+    return values, f"modality LUT: ×{slope:g} {intercept:+g} (PS3.3 C.11.1.1)"
 
 
 def rescale_of(ds: pydicom.Dataset) -> tuple[float, float]:
@@ -39,13 +42,14 @@ def apply_voi_lut(
 
     A window that leaves the picture without contrast is not believed: percentiles are used and that is flagged.
     """
-    if ds.get("VOILUTSequence"):
-        table, first, bits = _table_of(ds.VOILUTSequence[0], signed=ds.PixelRepresentation == 1)
+    luts = items_of(ds, "VOILUTSequence")
+    if luts:
+        table, first, bits = _table_of(luts[0], signed=ds.PixelRepresentation == 1)
         top = max(float(table.max()), 2.0**bits - 1)
         grey = _look_up(values, table, first) / np.float32(top)
         step = f"VOI LUT: table of {len(table)} (PS3.3 C.11.2.1.1)"
         if has_contrast(grey):
-            return grey, step, _several(len(ds.VOILUTSequence), "VOI LUTs")
+            return grey, step, _several(len(luts), "VOI LUTs")
         return percentile_window(
             values, Flag("window-unusable", f"{step} leaves no contrast; percentiles used"), ignore
         )
@@ -114,9 +118,10 @@ def _table_of(item: pydicom.Dataset, *, signed: bool) -> tuple[Pixels, int, int]
             table = np.atleast_1d(np.asarray(raw))
         if not 0 < length <= 2**16 or len(table) != length or not 1 <= bits <= 16:
             raise ValueError(f"{len(table)} entries of {bits} bits, {length} declared")
-    except (AttributeError, ValueError, TypeError) as error:
+        entries = table.astype(np.float32)
+    except (AttributeError, ValueError, TypeError, OverflowError) as error:
         raise DamagedScan("damaged-lut", f"a LUT in the header cannot be read ({short(error)})") from error
-    return table.astype(np.float32), first, bits
+    return entries, first, bits
 
 
 def _look_up(values: Pixels, table: Pixels, first: int) -> Pixels:

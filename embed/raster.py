@@ -5,7 +5,7 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from embed.border import crop_border
 from embed.identity import identity_of
@@ -36,7 +36,11 @@ def read_raster(data: bytes, *, side: int) -> Scan:
         raise UnsupportedScan(
             "too-large", f"the {name.upper()} declares more than {Image.MAX_IMAGE_PIXELS:,} pixels"
         ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+    except UnidentifiedImageError as error:
+        raise DamagedScan(
+            "undecodable-pixels", f"the {name.upper()} has no valid header; send the file again"
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise DamagedScan(
             "undecodable-pixels", f"the {name.upper()} cannot be decoded ({error}); send the file again"
         ) from error
@@ -66,9 +70,12 @@ def read_raster(data: bytes, *, side: int) -> Scan:
 
 
 def _grey_of(image: Image.Image) -> tuple[Pixels, float, str]:
-    """(grey values (rows, columns), the value of white, what was done)."""
+    """(grey values (rows, columns), the value of white, what was done); turned as EXIF says."""
+    image = ImageOps.exif_transpose(image)
     if image.mode in SIXTEEN_BIT_MODES:
-        return np.asarray(image, np.float32), 65535.0, "16 bits of grey"
+        grey = np.asarray(image, np.float32)
+        bits = next(bits for bits in (10, 12, 14, 16) if grey.max() < 2**bits or bits == 16)
+        return grey, 2.0**bits - 1, f"16 bits of grey, of which {bits} are used"
     if image.mode == "L":
         return np.asarray(image).astype(np.float32), 255.0, "8 bits of grey"
     return np.asarray(image.convert("RGB").convert("L")).astype(np.float32), 255.0, f"mode {image.mode} reduced to luma"

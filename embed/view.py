@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import pydicom
 
+from embed.dicom import items_of
 from embed.scan import View
 
 # View Position (0018,5101) as the standard and the machines write it (PS3.3 C.8.11.1.1, C.8.1.1)
@@ -65,7 +66,7 @@ def projection_of(ds: pydicom.Dataset) -> Projection:
     placement = _placement([stated, *(text for _, text in texts)])
     if stated in VIEW_POSITIONS:
         return Projection(VIEW_POSITIONS[stated], Confidence.HIGH, "ViewPosition", placement)
-    for code in ds.get("ViewCodeSequence") or []:
+    for code in items_of(ds, "ViewCodeSequence"):
         if str(code.get("CodeValue")) in VIEW_CODES:
             return Projection(VIEW_CODES[str(code.CodeValue)], Confidence.HIGH, "ViewCodeSequence", placement)
     for keyword, text in texts:

@@ -14,6 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from embed.encoder import EncoderError
 from embed.read import ReadAnswer, ReadRequest, read_request
@@ -26,14 +27,10 @@ from search.engine import SearchEngine
 from search.neighbour import Neighbour, event_text
 from search.outcomes import OutcomeSummary
 
-NEEDS_WIDTH = {
-    "site": 140,
-    "date": 120,
-    "patient": 100,
-    "age, sex": 90,
-}  # columns of a terminal below which these are left out
+OPTIONAL = ("site", "date", "patient", "age, sex", "view", "case")  # left out in this order where a terminal is narrow
 PIPED_WIDTH = 160
 ID_SHOWN = 10
+LISTS = ("files", "flags")  # catalogue columns that hold several values
 BAD_INPUT = (EncoderError, FilterError, QuestionError, ScanError, SnapshotError)
 
 
@@ -133,9 +130,7 @@ def study(
             task = progress.add_task("queries", total=len(scans) or len(engine.archives[kind].case_ids))
             advance = lambda count: progress.advance(task, count)  # noqa: E731
             if scans:
-                written = study_scans(
-                    engine, _answers(engine, scans, question, advance), question, out, [path.name for path in scans]
-                )
+                written = study_scans(engine, _answers(engine, scans, question, advance), question, out)
             else:
                 written = study_archive(engine, kind, question, out, advance)
     except BAD_INPUT as error:
@@ -216,15 +211,19 @@ def _metric(engine: SearchEngine, kind: str, target: str, labels: dict[str, Any]
     patients = engine.archives[kind].patients
     catalogue = engine.snapshot.catalogue
     try:
+        if not blocks:
+            raise QuestionError("nothing to evaluate: no case matches --where")
         if target in {endpoint.name for endpoint in catalogue.endpoints}:
             return outcome_auc(list(blocks), catalogue.values(target, kind), patients)
+        if target in LISTS:
+            raise QuestionError(f"--target {target!r} holds a list for each case; it cannot be evaluated")
         if target not in labels and target not in catalogue.columns():
             raise QuestionError(
                 f"--target {target!r} is no column; there are: {', '.join([*labels, *catalogue.columns()])}"
             )
         values = labels[target] if target in labels else catalogue.values(target, kind)
-        if values.dtype.kind == "f":
-            return rank_correlation(list(blocks), values, patients)
+        if values.dtype.kind in "fiu":
+            return rank_correlation(list(blocks), values.astype(np.float64), patients)
         return precision(list(blocks), values, patients)
     except ValueError as error:
         raise QuestionError(f"--target {target}: {error}") from error
@@ -235,13 +234,13 @@ def _label_columns(path: Path, key: str, case_ids: Any) -> dict[str, Any]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             rows = {row[key]: row for row in csv.DictReader(lines)}
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise QuestionError(f"--labels {path}: cannot be read, or has no column {key!r} ({error})") from error
     found = [rows.get(case_id, {}) for case_id in case_ids]
     if not any(found):
         raise QuestionError(f"--labels {path}: no {key!r} equals a case_id of the index")
     columns: dict[str, Any] = {}
-    for name in next(row for row in found if row):
+    for name in [name for name in next(row for row in found if row) if name is not None]:
         texts = [row.get(name) or None for row in found]
         try:
             columns[name] = np.array([np.nan if text is None else float(text) for text in texts])
@@ -255,7 +254,7 @@ def _answers(
 ) -> Iterator[tuple[str, Answer]]:
     with IsolatedWorkers(read_request, workers=1) as reader:
         for path in paths:
-            yield path.name, engine.query([_read(path, engine.encoder.side, reader)], question)
+            yield str(path), engine.query([_read(path, engine.encoder.side, reader)], question)
             advance(1)
 
 
@@ -288,25 +287,37 @@ def _save_pictures(answers: Sequence[Answer], engine: SearchEngine, path: Path) 
 
 
 def _print_answer(answer: Answer, paths: Sequence[Path]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-    views = ", ".join(view or "view not known" for view in answer.views)
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, highlight=False)
+    views = ", ".join(view or "view not known" for view in answer.views if answer.scans[0].kind == "xray")
+    title = (
+        f"{', '.join(path.name for path in paths)}{f' ({views})' if views else ''}: {answer.eligible:,} eligible cases"
+    )
     endpoints = {name: summary.endpoint.title for name, summary in answer.outcomes.items()}
     facts = [_facts(neighbour, endpoints) for neighbour in answer.neighbours]
     stated = [name for name in (facts[0] if facts else {}) if any(fact[name] for fact in facts)]
-    shown = [name for name in stated if console.width >= NEEDS_WIDTH.get(name, 0)]
-    title = f"{', '.join(path.name for path in paths)} ({views}): {answer.eligible:,} eligible cases"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in shown:
-        widest = max(len(fact[name]) for fact in facts)
-        wanted = 24 if name == "site" else max(widest, len(name))
-        table.add_column(name, no_wrap=True, min_width=wanted, max_width=wanted)
-    for fact in facts:
-        table.add_row(*(fact[name] for name in shown))
-    console.print(table)
+    widths = {name: 24 if name == "site" else max(len(name), *(len(fact[name]) for fact in facts)) for name in stated}
+    for name in OPTIONAL:  # an outcome is never cut short: "not recorded" must not read as "no"
+        if sum(widths.values()) + 2 * len(widths) > console.width:
+            widths.pop(name, None)
+    if sum(widths.values()) + 2 * len(widths) <= console.width:
+        console.print(_table(title, facts, widths))
+    else:
+        console.print(title)
+        for fact in facts:
+            console.print(*(f"{name} {fact[name]}".strip() for name in stated), sep="\n  ", soft_wrap=True)
     for summary in answer.outcomes.values():
-        console.print(_outcome_line(summary), soft_wrap=True, highlight=False)
+        console.print(_outcome_line(summary), soft_wrap=True)
     for warning in answer.warnings:
-        console.print(f"[yellow]Mind:[/] {warning}", soft_wrap=True, highlight=False)
+        console.print(Text.assemble(("Mind: ", "yellow"), warning), soft_wrap=True)
+
+
+def _table(title: str, facts: Sequence[dict[str, str]], widths: dict[str, int]) -> Table:
+    table = Table(title=Text(title), box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, width in widths.items():
+        table.add_column(Text(name), no_wrap=True, min_width=width, max_width=width)
+    for fact in facts:
+        table.add_row(*(Text(fact[name]) for name in widths))
+    return table
 
 
 def _facts(neighbour: Neighbour, endpoints: dict[str, str]) -> dict[str, str]:

@@ -19,7 +19,11 @@ from search.outcomes import FEWEST_KNOWN, Rate, patient_state, rate_of, summaris
 
 
 class Archive:
-    """The columns of one kind of case that every search needs, as arrays in the order of the rows."""
+    """The columns of one kind of case that every search needs, as arrays in the order of the rows.
+
+    `patients` numbers the people: two pseudonyms with the very same picture are one person, who has one vote and is
+    left out of their own answer under either name.
+    """
 
     def __init__(self, catalogue: Catalogue, kind: str) -> None:
         self.case_ids = catalogue.values("case_id", kind)
@@ -30,7 +34,8 @@ class Archive:
         names = np.char.add(
             np.char.add(catalogue.values("cohort", kind).astype(str), "\n"), self.patient_ids.astype(str)
         )
-        self.patients: Codes = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        pseudonyms = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        self.patients: Codes = _same_person(pseudonyms, self.pixel_hashes)
 
     @property
     def patient_count(self) -> int:
@@ -156,8 +161,13 @@ class SearchEngine:
 
     def _own_patients(self, scans: Sequence[Scan], question: Question, archive: Archive) -> RowNumbers:
         """Whose scans these are, as numbers: by the id given or in the header, or because the very picture is archived."""
+        known = archive.patient_ids.astype(str)
+        if question.patient_id is not None and question.patient_id not in known:
+            raise QuestionError(
+                f"no case of the index is of the patient {question.patient_id!r}; mind capitals and spaces"
+            )
         names = {question.patient_id, *(scan.header.patient_id for scan in scans)} - {None}
-        rows = np.isin(archive.patient_ids.astype(str), [str(name) for name in names])
+        rows = np.isin(known, [str(name) for name in names])
         for scan in scans:
             rows |= archive.same_picture(scan)
             rows |= archive.case_ids == scan.header.instance_uid
@@ -171,14 +181,34 @@ class SearchEngine:
         return str(same[0]) if len(same) and same[0] else None
 
 
+def _same_person(patients: Codes, pixel_hashes: npt.NDArray[np.object_]) -> Codes:
+    """`patients` (n,) renumbered so that patients who share a picture have the same number, from 0 without gaps."""
+    first_owner: dict[str, int] = {}
+    merged = np.arange(patients.max() + 1)
+    for patient, pixels in zip(patients, pixel_hashes, strict=True):
+        if pixels is None:
+            continue
+        one, other = merged[first_owner.setdefault(pixels, int(patient))], merged[patient]
+        if one != other:
+            merged[merged == other] = one
+    return np.unique(merged[patients], return_inverse=True)[1].astype(np.int64)
+
+
 def _warnings(answer: Answer, question: Question, k: int) -> list[str]:
     """What the reader must doubt."""
-    warnings = []
+    warnings = [f"The query: {flag.message}." for scan in answer.scans for flag in scan.provenance.flags]
+    people = {scan.header.patient_id for scan in answer.scans} - {None}
+    if len(people) > 1:
+        warnings.append(f"The scans asked together are of {len(people)} patients by their headers.")
     if None in answer.views and answer.scans[0].kind == "xray":
         warnings.append(
             "The query's view is not known: neighbours of any view are shown, and AP films come from sicker patients."
         )
-    if not question.match_view and None not in answer.views and any(n.case.view not in answer.views for n in answer.neighbours):
+    if (
+        not question.match_view
+        and None not in answer.views
+        and any(n.case.view not in answer.views for n in answer.neighbours)
+    ):
         warnings.append("Some neighbours are of another view than the query.")
     if len(answer.neighbours) < k:
         warnings.append(f"Only {len(answer.neighbours)} of {k} patients: no more are eligible.")

@@ -47,13 +47,17 @@ def outcome_auc(blocks: list[Block], states: npt.NDArray[np.object_], patients: 
     known = np.isin(states[query].astype(str), ("yes", "no")) & ~np.isnan(score)
     score, query = score[known], query[known]
     positive = states[query] == "yes"
+    if positive.all() or not positive.any():
+        raise ValueError(
+            f"all of the {len(positive)} queries with a recorded outcome have the same one; an AUC needs both"
+        )
     return _bootstrapped("AUC", lambda weight: auc(positive, score, weight), patients[query], chance=0.5)
 
 
 def precision(blocks: list[Block], labels: npt.NDArray[np.object_], patients: Codes) -> Metric:
     """P@k: the mean share of a query's neighbours with its own label; chance is that label's share of the other patients."""
     codes = np.unique([str(label) for label in labels], return_inverse=True)[1]
-    known = np.array([label is not None and label == label for label in labels])
+    known = np.array([isinstance(label, str) for label in labels], bool)
     shares, chances, queries = [], [], []
     for block in blocks:
         gallery = block.allowed[known[block.allowed]]
@@ -68,6 +72,8 @@ def precision(blocks: list[Block], labels: npt.NDArray[np.object_], patients: Co
             others = total - per_patient[patients[query]]
             chances.append(others[codes[query]] / others.sum())
             queries.append(query)
+    if not queries:
+        raise ValueError("no query has a label and neighbours with one")
     share = np.array(shares)
     return _bootstrapped(
         f"P@{blocks[0].rows.shape[1]}",

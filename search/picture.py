@@ -12,19 +12,20 @@ from search.answer import Answer
 from search.neighbour import Neighbour, event_text
 
 TILE = 256  # pixels a side
-CAPTION = 78
+LINE = 15
 COLUMNS = 4
 INK, DIM, PAPER, ACCENT = (236, 236, 236), (160, 160, 160), (18, 18, 20), (86, 156, 214)
 
 
 def draw_answer(answer: Answer, snapshot: Snapshot) -> Image.Image:
     """The query's scans in the first column, the neighbours beside it in rank order."""
+    height = TILE + LINE * (2 + len(answer.outcomes)) + 3
     tiles = [_query_tile(answer, place) for place in range(len(answer.scans))]
     tiles += [_neighbour_tile(neighbour, snapshot) for neighbour in answer.neighbours]
     rows = -(-len(tiles) // COLUMNS)
-    canvas = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + CAPTION) + 24), PAPER)
+    canvas = Image.new("RGB", (COLUMNS * TILE, rows * height + 24), PAPER)
     for place, tile in enumerate(tiles):
-        canvas.paste(tile, (place % COLUMNS * TILE, place // COLUMNS * (TILE + CAPTION)))
+        canvas.paste(tile, (place % COLUMNS * TILE, place // COLUMNS * height))
     ImageDraw.Draw(canvas).text(
         (8, canvas.height - 20), "Research use only - not a medical device.", DIM, ImageFont.load_default(13)
     )
@@ -57,11 +58,11 @@ def _neighbour_tile(neighbour: Neighbour, snapshot: Snapshot) -> Image.Image:
 
 
 def _tile(image: Image.Image, lines: list[str], ink: tuple[int, int, int]) -> Image.Image:
-    tile = Image.new("RGB", (TILE, TILE + CAPTION), PAPER)
+    tile = Image.new("RGB", (TILE, TILE + LINE * len(lines) + 3), PAPER)
     picture = image.convert("L")
     picture.thumbnail((TILE - 8, TILE - 8))
     tile.paste(picture, ((TILE - picture.width) // 2, (TILE - picture.height) // 2))
     draw = ImageDraw.Draw(tile)
-    for number, line in enumerate(lines[:5]):
-        draw.text((8, TILE + 1 + 15 * number), line, ink if number == 0 else DIM, ImageFont.load_default(13))
+    for number, line in enumerate(lines):
+        draw.text((8, TILE + 1 + LINE * number), line, ink if number == 0 else DIM, ImageFont.load_default(13))
     return tile

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from index.catalogue import days_column
 from index.store import PADDING, RowNumbers, Similarities
-from search.answer import Answer, Question, QuestionError
+from search.answer import DEFAULT_K, Answer, Question, QuestionError
 from search.engine import SearchEngine
 from search.nearest import NOBODY, nearest_patients
 
@@ -37,7 +37,7 @@ class Block:
 def iter_archive_neighbours(engine: SearchEngine, kind: str, question: Question) -> Iterator[Block]:
     """Every case of the archive that `question.where` allows, against all the others that it allows, block by block."""
     archive, store = engine.archives[kind], engine.snapshot.stores[kind]
-    k = question.k or 10
+    k = question.k or min(DEFAULT_K, archive.patient_count)
     base = engine.rows_where(kind, question.where)
     signatures, transform = engine.snapshot.signatures(kind), engine.snapshot.transforms[kind]
     for queries, allowed in _groups_of_view(archive.views, base, match=question.match_view):
@@ -66,12 +66,16 @@ def study_archive(
     return _write(engine, tables, out, {"queries": "archive", "kind": kind} | _question_json(question))
 
 
-def study_scans(
-    engine: SearchEngine, answers: Iterator[tuple[str, Answer]], question: Question, out: Path, names: Sequence[str]
-) -> Path:
+def study_scans(engine: SearchEngine, answers: Iterator[tuple[str, Answer]], question: Question, out: Path) -> Path:
     """The same for answers to scans, each under the name by which the table calls the query."""
-    tables = (_answer_table(engine, name, answer) for name, answer in answers)
-    return _write(engine, tables, out, {"queries": list(names)} | _question_json(question))
+    asked: list[dict[str, str]] = []
+
+    def tables() -> Iterator[pa.Table]:
+        for name, answer in answers:
+            asked.append({"query": name, "sha256": answer.scans[0].provenance.sha256})
+            yield _answer_table(engine, name, answer)
+
+    return _write(engine, tables(), out, {"queries": asked} | _question_json(question))
 
 
 def _groups_of_view(views: Any, base: Any, *, match: bool) -> list[tuple[RowNumbers, RowNumbers]]:
@@ -85,36 +89,46 @@ def _groups_of_view(views: Any, base: Any, *, match: bool) -> list[tuple[RowNumb
     return groups + ([(unknown, everything)] if len(unknown) else [])
 
 
+def _schema(engine: SearchEngine) -> pa.Schema:
+    """Long form: query, rank, case, similarity, the case's view, site and outcome columns."""
+    fields: list[tuple[str, pa.DataType]] = [
+        ("query", pa.string()),
+        ("rank", pa.int32()),
+        ("case_id", pa.string()),
+        ("patient_id", pa.string()),
+        ("similarity", pa.float64()),
+        ("view", pa.string()),
+        ("site", pa.string()),
+    ]
+    for endpoint in engine.snapshot.manifest.endpoints:
+        fields += [(endpoint.name, pa.string()), (days_column(endpoint), pa.int64())]
+    return pa.schema(fields)
+
+
 def _table(
     engine: SearchEngine, kind: str, names: Sequence[str], rows: RowNumbers, similarities: Similarities
 ) -> pa.Table:
-    """Long form: query, rank, case, similarity, the case's view, site and outcome columns."""
     query, rank = np.nonzero(rows != PADDING)
     picked = rows[query, rank]
-    catalogue = engine.snapshot.catalogue
-    columns: dict[str, Any] = {
+    known: dict[str, Any] = {
         "query": [names[int(place)] for place in query],
-        "rank": (rank + 1).astype(np.int32),
-        "case_id": catalogue.values("case_id", kind)[picked],
-        "patient_id": catalogue.values("patient_id", kind)[picked],
+        "rank": rank + 1,
         "similarity": similarities[query, rank],
-        "view": pa.array(catalogue.values("view", kind)[picked], pa.string()),
-        "site": pa.array(catalogue.values("site", kind)[picked], pa.string()),
     }
-    for endpoint in engine.snapshot.manifest.endpoints:
-        columns[endpoint.name] = pa.array(catalogue.values(endpoint.name, kind)[picked], pa.string())
-        columns[days_column(endpoint)] = pa.array(
-            catalogue.values(days_column(endpoint), kind)[picked], pa.int64(), from_pandas=True
-        )
-    return pa.table(columns)
+    schema = _schema(engine)
+    values = {name: known.get(name) for name in schema.names}
+    for name in schema.names:
+        if name not in known:
+            values[name] = engine.snapshot.catalogue.values(name, kind)[picked]
+    return pa.table([pa.array(values[f.name], f.type, from_pandas=True) for f in schema], schema=schema)
 
 
 def _answer_table(engine: SearchEngine, name: str, answer: Answer) -> pa.Table:
     kind = answer.scans[0].kind
     place = {case_id: row for row, case_id in enumerate(engine.archives[kind].case_ids)}
-    rows = np.array([[place[neighbour.case.case_id] for neighbour in answer.neighbours]], np.int64)
-    similarities = np.array([[neighbour.similarity for neighbour in answer.neighbours]])
-    return _table(engine, kind, [name], rows, similarities)
+    rows = [place[neighbour.case.case_id] for neighbour in answer.neighbours]
+    similarities = [neighbour.similarity for neighbour in answer.neighbours]
+    return _table(engine, kind, [name], np.array([rows], np.int64), np.array([similarities], np.float64))
 
 
 def _counted(table: pa.Table, queries: int, progress: Callable[[int], None]) -> pa.Table:
@@ -138,12 +152,13 @@ def _write(engine: SearchEngine, tables: Iterator[pa.Table], out: Path, asked: M
     except BaseException:
         pending.unlink(missing_ok=True)
         raise
+    (out / RUN).unlink(missing_ok=True)  # never a run.json beside another run's table
     pending.replace(out / NEIGHBOURS)
     manifest = engine.snapshot.manifest
     run = {
         "asked": asked,
         "snapshot": manifest.name,
-        "encoder": manifest.fingerprint,
+        "encoder": engine.encoder.fingerprint,
         "rows": rows,
         "sha256": {NEIGHBOURS: hashlib.sha256((out / NEIGHBOURS).read_bytes()).hexdigest()},
         "versions": {"python": platform.python_version()}
@@ -155,7 +170,7 @@ def _write(engine: SearchEngine, tables: Iterator[pa.Table], out: Path, asked: M
 
 def _question_json(question: Question) -> dict[str, Any]:
     return {
-        "k": question.k,
+        "k": question.k or DEFAULT_K,
         "where": question.where,
         "match_view": question.match_view,
         "include_own": question.include_own,

@@ -1,11 +1,13 @@
 """The commands as people use them: bad input gets one clear sentence, the right exit code, and nothing half-written."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
+from embed.__main__ import main as embed_main
 from tests.archives import table_archive
 from tests.conftest import run_build, run_search
 from tests.films import dicom_bytes, phantom
@@ -128,7 +130,7 @@ def test_a_query_that_is_no_scan_is_refused_by_name(small_index: Path, tmp_path:
     (tmp_path / "note.txt").write_text("hello")
     assert_refused(run_search("query", tmp_path / "note.txt", "--index", small_index), 2, "note.txt", "neither DICOM")
     assert_refused(run_search("query", tmp_path / "none.dcm", "--index", small_index), 2, "none.dcm: no such file")
-    assert_refused(run_search("query", tmp_path, "--index", small_index), 2, str(tmp_path))
+    assert_refused(run_search("query", tmp_path, "--index", small_index), 2, "neither DICOM")
 
 
 def test_a_query_without_an_index_is_refused(tmp_path: Path, film: Path) -> None:
@@ -164,3 +166,54 @@ def test_evaluate_refuses_what_it_cannot_measure(small_index: Path, tmp_path: Pa
     assert_refused(run_search("evaluate", "--index", small_index, "--target", "died", *labels), 2, "none.csv")
     assert_refused(run_search("study", "--index", small_index, "--out", tmp_path, "--where", "false"), 2, "no queries")
     assert_refused(run_search("study", "--index", small_index, "--out", tmp_path, "--kind", "ct"), 2, "no ct scans")
+    assert_refused(
+        run_search("evaluate", "--index", small_index, "--target", "view", "--where", "false"), 2, "nothing to"
+    )
+    assert_refused(run_search("evaluate", "--index", small_index, "--target", "flags"), 2, "holds a list")
+    one_class = ["--target", "died", "--where", "died = 'yes'"]
+    assert_refused(run_search("evaluate", "--index", small_index, *one_class), 2, "needs both")
+
+
+@pytest.mark.parametrize("columns", [40, 51, 80, 200])
+def test_an_outcome_is_never_cut_short_in_a_narrow_terminal(
+    small_index: Path, film: Path, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.__main__.PIPED_WIDTH", columns)
+    text = run_search("query", film, "--index", small_index, "-k", 12, "--any-view").stdout
+    assert text.count("not recorded") == 1 + 9  # patient 0 for death, nine patients for ITU admission
+    assert "not rec…" not in text and "not recor\n" not in text
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(small_index: Path, film: Path, tmp_path: Path) -> None:
+    odd = film.with_name("scan[left][b].dcm")
+    odd.write_bytes(film.read_bytes())
+    assert "scan[left][b].dcm" in run_search("query", odd, "--index", small_index).stdout
+
+
+def test_a_mistyped_patient_is_refused_not_ignored(small_index: Path, film: Path) -> None:
+    assert_refused(run_search("query", film, "--index", small_index, "--patient", "P01"), 2, "no case", "'P01'")
+
+
+def test_a_folder_or_zip_may_be_asked_like_a_file(small_index: Path, film: Path, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "film").write_bytes(film.read_bytes())
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        archive.write(film, "film.dcm")
+    answers = [
+        json.loads(run_search("query", path, "--index", small_index, "--json").stdout)
+        for path in (film, tmp_path / "study", tmp_path / "study.zip")
+    ]
+    assert answers[0]["neighbours"] == answers[1]["neighbours"] == answers[2]["neighbours"]
+
+
+def test_inspect_tells_steps_flags_and_refusals(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("hello")
+    result = CliRunner().invoke(
+        embed_main, ["inspect", str(film), str(tmp_path / "note.txt"), "--picture", str(tmp_path / "seen.png")]
+    )
+    assert result.exit_code == 2
+    for word in ("VOI window: centre 2048 width 4096 LINEAR", "! tiny", "refused, not-an-image"):
+        assert word in result.stdout
+    assert (tmp_path / "seen.png").stat().st_size > 1000
+    document = json.loads(CliRunner().invoke(embed_main, ["inspect", str(film), "--json"]).stdout)
+    assert document[0]["kind"] == "xray" and document[0]["pixel_sha256"] and "Covid77" not in json.dumps(document)

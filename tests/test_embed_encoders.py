@@ -125,7 +125,7 @@ def test_an_altered_network_is_refused(tmp_path: Path) -> None:
         ({"output": "logits"}, "no output is called 'logits'; it has: features"),
         ({"side": None}, "'side' is missing"),
         ({"color": 3}, "unknown entries"),
-        ({"std": 0}, "std not 0"),
+        ({"std": 0}, "not 0"),
         ({"side": 64}, "refuses an input"),
     ],
 )

@@ -25,6 +25,12 @@ def test_a_16_bit_picture_keeps_its_depth() -> None:
     np.testing.assert_allclose(scan.pixels[0], deep / 65535, atol=1e-6)
 
 
+def test_a_16_bit_picture_of_12_bit_values_is_not_taken_for_black() -> None:
+    scan = read_scan_bytes(png_bytes(phantom()), side=4096)
+    np.testing.assert_allclose(scan.pixels[0], phantom() / 4095, atol=1e-6)
+    assert any("of which 12 are used" in step for step in scan.provenance.steps)
+
+
 def test_colour_and_transparency_are_reduced_to_grey() -> None:
     rgba = np.dstack([GREY, GREY, GREY, np.full_like(GREY, 255)])
     scan = read_scan_bytes(png_bytes(rgba), side=4096)

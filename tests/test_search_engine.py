@@ -157,10 +157,10 @@ def test_the_json_document_holds_what_the_design_promises(engine: SearchEngine) 
 
 def test_the_picture_shows_the_query_and_every_neighbour(engine: SearchEngine) -> None:
     image = draw_answer(engine.query([new_scan(engine)], Question(k=5)), engine.snapshot)
-    assert image.size == (4 * 256, 2 * (256 + 78) + 24)
+    assert image.size == (4 * 256, 2 * (256 + 63) + 24)
     tiles = np.asarray(image.convert("L")).astype(float)
     for place in range(6):
-        x, y = place % 4 * 256, place // 4 * (256 + 78)
+        x, y = place % 4 * 256, place // 4 * (256 + 63)
         assert tiles[y + 60 : y + 200, x + 60 : x + 200].std() > 10  # a film, not an empty tile
 
 

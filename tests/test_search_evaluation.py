@@ -1,5 +1,6 @@
 """Metrics of leave-one-patient-out neighbours, worked out by hand, and studies."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from search.answer import Question
 from search.engine import SearchEngine
 from search.evaluation import auc, outcome_auc, precision, rank_correlation
 from search.study import Block, iter_archive_neighbours, study_archive
-from tests.conftest import run_search
+from tests.archives import table_archive
+from tests.conftest import run_build, run_search
 
 # four patients, a case each; two neighbours each
 BLOCK = Block(
@@ -35,6 +37,8 @@ def test_outcome_auc_uses_the_share_of_known_neighbours() -> None:
     # shares: query 0 -> (yes, no) 0.5; 1 -> (yes, no) 0.5; 2 -> (not recorded, yes) 1.0; 3 is not recorded itself
     metric = outcome_auc([BLOCK], states, PATIENTS)
     assert (metric.value, metric.queries, metric.chance) == (0, 3, 0.5)
+    with pytest.raises(ValueError, match="needs both"):
+        outcome_auc([BLOCK], np.array(["yes", "yes", "yes", "yes"], dtype=object), PATIENTS)
 
 
 def test_precision_and_its_chance_by_hand() -> None:
@@ -99,7 +103,7 @@ def test_a_study_of_scans_gives_the_answers_of_query(small_index: Path, tmp_path
     assert result.exit_code == 0, result.output
     table = pq.read_table(tmp_path / "neighbours.parquet").to_pylist()
     asked = json.loads(run_search("query", *films, "--index", small_index, "-k", 3, "--json").stdout)
-    expected = [(f.name, n["case_id"]) for f, answer in zip(films, asked, strict=True) for n in answer["neighbours"]]
+    expected = [(str(f), n["case_id"]) for f, answer in zip(films, asked, strict=True) for n in answer["neighbours"]]
     assert [(row["query"], row["case_id"]) for row in table] == expected
 
 
@@ -121,3 +125,38 @@ def test_evaluate_prints_value_interval_and_chance(small_index: Path, tmp_path: 
     assert metrics["side"]["low"] <= metrics["side"]["value"] <= metrics["side"]["high"]
     assert metrics["side"]["chance"] == pytest.approx(0.5)
     assert "95 % interval" in run_search("evaluate", "--index", small_index, "--target", "died").stdout
+
+
+def test_a_film_under_two_pseudonyms_is_one_person(tmp_path: Path) -> None:
+    cohort = table_archive(tmp_path / "archive")
+    films = tmp_path / "archive" / "films"
+    (films / "film007.png").write_bytes((films / "film002.png").read_bytes())  # of p01 and p03, both AP
+    assert run_build("--cohort", f"table={cohort}", "--index", tmp_path / "index").exit_code == 0
+    engine = SearchEngine.open(tmp_path / "index")
+    archive = engine.archives["xray"]
+    assert archive.patient_count == 11
+    for block in iter_archive_neighbours(engine, "xray", Question(k=4)):
+        for query, rows in zip(block.queries, block.rows, strict=True):
+            if archive.patient_ids[query] in ("p01", "p03"):
+                assert not {"p01", "p03"} & set(archive.patient_ids[rows])
+    answer = json.loads(run_search("query", films / "film002.png", "--index", tmp_path / "index", "--json").stdout)
+    assert not {"p01", "p03"} & {neighbour["patient_id"] for neighbour in answer["neighbours"]}
+
+
+def test_queries_without_neighbours_do_not_break_a_study(small_index: Path, tmp_path: Path) -> None:
+    result = run_search("study", "--index", small_index, "--out", tmp_path, "-k", 2, "--where", "patient_id = 'p01'")
+    assert result.exit_code == 0, result.output
+    assert len(pq.read_table(tmp_path / "neighbours.parquet")) == 0
+
+
+def test_a_study_of_scans_records_which_files_were_asked(small_index: Path, tmp_path: Path) -> None:
+    film = small_index.parent / "archive" / "films" / "film001.png"
+    assert run_search("study", film, "--index", small_index, "--out", tmp_path).exit_code == 0
+    asked = json.loads((tmp_path / "run.json").read_text())["asked"]
+    assert asked["queries"] == [{"query": str(film), "sha256": hashlib.sha256(film.read_bytes()).hexdigest()}]
+    assert asked["k"] == 10
+
+
+def test_whole_numbers_are_correlated_not_matched(small_index: Path) -> None:
+    result = run_search("evaluate", "--index", small_index, "-k", 5, "--target", "row", "--json")
+    assert json.loads(result.stdout)["row"]["name"] == "rank correlation"

@@ -100,6 +100,10 @@ class OnnxEncoder:
             raise EncoderError(
                 f"{self._card.name}: the network refuses an input of shape {batch.shape} ({str(error).splitlines()[0][:200]})"
             ) from error
+        if output.ndim == 4 and (self._card.grid or 1) > min(output.shape[2:]):
+            raise EncoderError(
+                f"{self._card.name}: grid {self._card.grid} is finer than the output's {output.shape[2]}×{output.shape[3]}"
+            )
         if output.ndim == 4:
             output = pool_grid(output, cells=self._card.grid or 1)
         if output.ndim != 2 or not np.isfinite(output).all():
@@ -133,17 +137,25 @@ def read_card(path: Path) -> ModelCard:
         if name in content:
             content[name] = _numbers(content[name], f"{path}: {name}")
     card = ModelCard(**content)
-    if (
-        not isinstance(card.side, int)
-        or card.side < 8
-        or card.channels not in (1, 3)
-        or len(card.range) != 2
-        or min(map(abs, card.std)) == 0
-    ):
-        raise EncoderError(
-            f"{path}: side must be a number of pixels from 8, channels 1 or 3, range two numbers, std not 0"
-        )
+    wrong = _wrong_entries(card)
+    if wrong:
+        raise EncoderError(f"{path}: {'; '.join(wrong)}")
     return card
+
+
+def _wrong_entries(card: ModelCard) -> list[str]:
+    """What is wrong with a card, an entry each."""
+    per_channel = (1, card.channels)
+    rules = {
+        "name, output and sha256 are texts": isinstance(card.name, str) and isinstance(card.output, str) and isinstance(card.sha256, str | None),
+        "side is a number of pixels from 8": isinstance(card.side, int) and card.side >= 8,
+        "channels is 1 or 3": card.channels in (1, 3),
+        "mean is one finite number, or one a channel": len(card.mean) in per_channel and bool(np.isfinite(card.mean).all()),
+        "std is one number, or one a channel, and not 0": len(card.std) in per_channel and bool(np.isfinite(card.std).all()) and min(map(abs, card.std)) > 0,
+        "range is two different finite numbers": len(card.range) == 2 and bool(np.isfinite(card.range).all()) and card.range[0] != card.range[1],
+        "grid is left out or a number from 1": card.grid is None or (isinstance(card.grid, int) and card.grid >= 1),
+    }  # fmt: skip
+    return [rule for rule, holds in rules.items() if not holds]
 
 
 def _numbers(value: Any, where: str) -> tuple[float, ...]:
