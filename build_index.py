@@ -8,9 +8,11 @@ Examples:
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -23,20 +25,30 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from embed.encoder import DEFAULT_ENCODER, Encoder, EncoderError, load_encoder
 from embed.read import ReadRequest, read_request
 from embed.sandbox import IsolatedWorkers
 from embed.scan import Scan, ScanError
-from index.case import Case, Endpoint
+from index.case import Case, Rejected
 from index.catalogue import Archived
-from index.cohort import Cohort, CohortError, open_cohort
+from index.cohort import CohortError
+from index.intake import Intake, take_in
 from index.manifest import IndexManifest
-from index.snapshot import Build, Rejected, SnapshotError, SnapshotWriter, prepare_index_folder
+from index.snapshot import SnapshotError
+from index.snapshot_writer import Build, SnapshotWriter, prepare_index_folder
 from index.store import DEFAULT_STORE, STORES
 
 BATCH = 32  # scans encoded at a time
 REJECTED_SHOWN = 20
+
+
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM: the build is given up, what it wrote is removed."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number  # as shells report it
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,41 +103,35 @@ def main(cohorts: tuple[str, ...], index: Path, encoder_name: str, store: str, w
     started = time.monotonic()
     console = Console(stderr=True)
     try:
-        opened = [open_cohort(argument) for argument in cohorts]
-        encoder = load_encoder(encoder_name)
-        endpoints = _endpoints(opened)
-        cases = [case for cohort in opened for case in cohort.iter_cases()]
-    except (CohortError, EncoderError) as error:
-        _fail(str(error), code=2)
-    if not cases:
-        _fail(f"{', '.join(cohorts)}: no scans there; expected at least one", code=2)
-    build = Build(
-        encoder_name, encoder.fingerprint, {c.name: c.source for c in opened}, endpoints, _code_version(), store
-    )
-    try:
-        prepare_index_folder(index)
-        manifest, rejected = build_snapshot(cases, encoder, index, build, workers=workers, console=console)
+        with _signals_raise():
+            intake, encoder = _opened(cohorts, encoder_name)
+            build = Build(
+                _absolute(encoder_name), encoder.fingerprint, intake.cohorts, intake.endpoints, _code_version(), store
+            )
+            prepare_index_folder(index)
+            manifest, rejected = build_snapshot(intake, encoder, index, build, workers=workers, console=console)
     except (SnapshotError, EncoderError) as error:
         _fail(str(error), code=1)
+    except Stopped as stopped:
+        _fail("stopped; the published index is as it was", code=stopped.exit_code)
     _report(console, manifest, rejected, time.monotonic() - started)
     if as_json:
         click.echo(json.dumps(_summary(manifest, rejected, time.monotonic() - started)))
 
 
 def build_snapshot(
-    cases: Sequence[Case], encoder: Encoder, index: Path, build: Build, *, workers: int, console: Console
+    intake: Intake, encoder: Encoder, index: Path, build: Build, *, workers: int, console: Console
 ) -> tuple[IndexManifest, list[Rejected]]:
-    """Read, sign and publish `cases`; (the manifest, what was rejected). Raises `SnapshotError`, the current index unchanged."""
+    """Read, sign and publish the cases; (the manifest, what was rejected). Raises `SnapshotError`, the current index unchanged."""
     archived: list[Archived] = []
     signatures: list[npt.NDArray[np.float32]] = []
-    rejected: list[Rejected] = []
-    unique = list(_without_repeated_ids(cases, rejected))
+    rejected = list(intake.rejected)
     writer = SnapshotWriter(index)
     try:
         with _progress(console) as progress:
             outcomes = progress.track(
-                iter_reads(unique, side=encoder.side, workers=workers),
-                total=len(unique),
+                iter_reads(intake.cases, side=encoder.side, workers=workers),
+                total=len(intake.cases),
                 description="reading and signing",
             )
             for batch in _batches(outcomes, BATCH):
@@ -137,8 +143,8 @@ def build_snapshot(
                     writer.add_previews((entry.case.case_id, entry.preview) for entry in read)
         if not archived:
             _show_rejected(console, rejected)
-            raise SnapshotError(f"none of the {len(cases)} scans could be read; nothing was published")
-        manifest = writer.publish(build, archived, np.concatenate(signatures), rejected, seen=len(cases))
+            raise SnapshotError(f"none of the {intake.seen} scans could be read; nothing was published")
+        manifest = writer.publish(build, archived, np.concatenate(signatures), rejected, seen=intake.seen)
     except BaseException:
         writer.discard()
         raise
@@ -151,7 +157,7 @@ def iter_reads(cases: Sequence[Case], *, side: int, workers: int) -> Iterator[Re
         answers = pool.map(ReadRequest(case.files, side) for case in cases)
         for case, answer in zip(cases, answers, strict=True):
             if isinstance(answer, ScanError):
-                yield Rejected(case.case_id, str(case.files[0]), answer.reason, str(answer))
+                yield Rejected.of(case, answer.reason, str(answer))
             else:
                 yield Read(case, answer.scan, answer.preview)
 
@@ -180,30 +186,38 @@ def _archived(entry: Read) -> Archived:
     )
 
 
-def _without_repeated_ids(cases: Iterable[Case], rejected: list[Rejected]) -> Iterator[Case]:
-    seen: set[str] = set()
-    for case in cases:
-        if case.case_id in seen:
-            rejected.append(
-                Rejected(
-                    case.case_id,
-                    str(case.files[0]),
-                    "repeated-case-id",
-                    "another case has the same id; the first one was kept",
-                )
-            )
-        else:
-            seen.add(case.case_id)
-            yield case
+def _opened(cohorts: Sequence[str], encoder_name: str) -> tuple[Intake, Encoder]:
+    """What a wrong command line would spoil; it is refused before any work."""
+    try:
+        encoder = load_encoder(encoder_name)
+        intake = take_in(cohorts)
+    except (CohortError, EncoderError) as error:
+        _fail(str(error), code=2)
+    if not intake.seen:
+        _fail(f"{', '.join(cohorts)}: no scans there; expected at least one", code=2)
+    return intake, encoder
 
 
-def _endpoints(cohorts: Sequence[Cohort]) -> tuple[Endpoint, ...]:
-    """The endpoints of all cohorts, the first title of each name."""
-    by_name: dict[str, Endpoint] = {}
-    for cohort in cohorts:
-        for endpoint in cohort.endpoints:
-            by_name.setdefault(endpoint.name, endpoint)
-    return tuple(by_name.values())
+def _absolute(encoder_name: str) -> str:
+    """The encoder's name for the manifest, by which it is found from any folder: `onnx:PATH` with an absolute path."""
+    key, colon, path = encoder_name.partition(":")
+    return f"{key}:{Path(path).resolve()}" if colon else encoder_name
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise `Stopped` meanwhile, unless whoever started us had them ignored (nohup)."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        raise Stopped(number)
+
+    heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _batches(items: Iterable[Read | Rejected], size: int) -> Iterator[list[Read | Rejected]]:
@@ -238,7 +252,8 @@ def _show_rejected(console: Console, rejected: Sequence[Rejected]) -> None:
         return
     table = Table("reason", "file", "what was wrong", title=f"{len(rejected):,} rejected")
     for entry in rejected[:REJECTED_SHOWN]:
-        table.add_row(entry.reason, Path(entry.file).name, entry.message)
+        cells = (entry.reason, Path(entry.file).name, entry.message)
+        table.add_row(*(Text(cell) for cell in cells))  # a plain str is markup: "[x].png" would vanish
     console.print(table)
     if len(rejected) > REJECTED_SHOWN:
         console.print(f"… and {len(rejected) - REJECTED_SHOWN:,} more, all in the snapshot's rejected.parquet")

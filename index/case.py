@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 
 class State(StrEnum):
@@ -67,3 +68,22 @@ class Case:
     clinical: Mapping[str, float | str | None] = field(
         default_factory=dict, repr=False
     )  # further columns of the catalogue
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A scan that did not become a case, and why."""
+
+    case_id: str = field(repr=False)
+    file: str = field(repr=False)
+    reason: str  # short and countable
+    message: str
+
+    @classmethod
+    def of(cls, case: Case, reason: str, message: str) -> Self:
+        """The rejection of `case`, in text that any file and terminal takes: names of files need not be valid UTF-8."""
+        return cls(_valid(case.case_id), _valid(str(case.files[0])), reason, _valid(message))
+
+
+def _valid(text: str) -> str:
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,7 +1,8 @@
 """The cases of a snapshot as a table: one row a case, filtered with a condition in SQL."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,14 +78,13 @@ class Catalogue:
             row_of[entry.kind] = row_of.get(entry.kind, -1) + 1
             rows.append(_row(entry, row_of[entry.kind], endpoints))
         names = sorted({name for entry in archived for name in entry.case.clinical})
+        require_distinct_columns(endpoints, names)
         schema = FIELDS
         for endpoint in endpoints:
             schema = schema.append(pa.field(endpoint.name, pa.string())).append(
                 pa.field(days_column(endpoint), pa.int64())
             )
         for name in names:
-            if name in schema.names:
-                raise ValueError(f"clinical field {name!r} has the name of a catalogue column; call it something else")
             values = [row.get(name) for row in rows]
             numeric = all(value is None or isinstance(value, float) for value in values)
             schema = schema.append(pa.field(name, pa.float64() if numeric else pa.string()))
@@ -100,7 +100,14 @@ class Catalogue:
 
     @classmethod
     def from_bytes(cls, content: bytes, endpoints: Sequence[Endpoint]) -> "Catalogue":
-        return cls(pq.ParquetFile(io.BytesIO(content)).read(), endpoints)  # read_table would import all of pandas
+        """The catalogue that `to_bytes` wrote. Raises ValueError or an Arrow exception."""
+        table = pq.ParquetFile(io.BytesIO(content)).read()  # read_table would import all of pandas
+        names = table.schema.names
+        _require_distinct(names)
+        missing = [name for name in [*FIELDS.names, *endpoint_columns(endpoints)] if name not in names]
+        if missing:
+            raise ValueError(f"the catalogue lacks the columns {', '.join(missing)}")
+        return cls(table, endpoints)
 
     def columns(self) -> list[str]:
         return list(self._table.schema.names)
@@ -130,6 +137,10 @@ class Catalogue:
         """
         import duckdb
 
+        try:
+            condition.encode()
+        except UnicodeEncodeError as error:
+            raise FilterError("--where holds bytes that are no text in UTF-8") from error
         with duckdb.connect(":memory:") as connection:
             connection.register("archive", self._table)
             connection.execute("CREATE TABLE cases AS SELECT * EXCLUDE (files) FROM archive")
@@ -137,7 +148,8 @@ class Catalogue:
             connection.execute("SET enable_external_access = false; SET lock_configuration = true")
             try:
                 statements = connection.extract_statements(
-                    f"SELECT row FROM (SELECT * FROM cases WHERE kind = $kind) WHERE (\n{condition}\n)"
+                    f"SELECT row FROM (SELECT row, CAST((\n{condition}\n) AS BOOLEAN) AS kept FROM cases WHERE kind = $kind)"
+                    " WHERE kept"  # inside the CAST, what is not one expression is a syntax error
                 )
                 if len(statements) != 1:
                     raise FilterError(
@@ -149,8 +161,8 @@ class Catalogue:
                     f"--where {condition!r} is not a condition over the catalogue ({_first_line(error)}); columns: "
                     + ", ".join(name for name in self.columns() if name != "files")
                 ) from error
-        rows: RowNumbers = np.unique(np.asarray(found, np.int64))
-        return rows[(rows >= 0) & (rows < self.count(kind))]
+        rows: RowNumbers = np.sort(np.asarray(found, np.int64))
+        return rows
 
     def _first_rows(self) -> dict[str, tuple[int, int]]:
         """kind -> (where it starts in the table, how many)."""
@@ -164,6 +176,21 @@ class Catalogue:
 
 def days_column(endpoint: Endpoint) -> str:
     return f"{endpoint.name}_days"
+
+
+def endpoint_columns(endpoints: Iterable[Endpoint]) -> list[str]:
+    return [name for endpoint in endpoints for name in (endpoint.name, days_column(endpoint))]
+
+
+def require_distinct_columns(endpoints: Sequence[Endpoint], clinical: Iterable[str]) -> None:
+    """Raises ValueError that names a column which a catalogue of these endpoints and clinical fields would have twice."""
+    _require_distinct([*FIELDS.names, *endpoint_columns(endpoints), *clinical])
+
+
+def _require_distinct(names: Iterable[str]) -> None:
+    repeated = [name for name, count in Counter(name.lower() for name in names).items() if count > 1]
+    if repeated:  # DuckDB's names know no case
+        raise ValueError(f"the catalogue would have two columns {', '.join(repeated)}; call one of them something else")
 
 
 def _row(entry: Archived, row: int, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -199,7 +226,7 @@ def _row(entry: Archived, row: int, endpoints: Sequence[Endpoint]) -> dict[str, 
 
 
 def _case(row: Mapping[str, Any], endpoints: Sequence[Endpoint]) -> Case:
-    known = set(FIELDS.names) | {name for e in endpoints for name in (e.name, days_column(e))}
+    known = {*FIELDS.names, *endpoint_columns(endpoints)}
     events = {e.name: Event(State(row[e.name]), row[days_column(e)]) for e in endpoints}
     return Case(
         case_id=row["case_id"],

@@ -9,6 +9,9 @@ from typing import Any
 from index.case import Endpoint
 
 FORMAT = 1
+TEXTS = ("name", "created", "encoder", "fingerprint", "store", "code_version")
+NUMBERS = ("dim", "patients", "seen", "format")
+TABLES = {"cases": int, "rejected": int, "cohorts": str, "files": str}  # a JSON object, and what its values are
 
 
 class ManifestError(Exception):
@@ -46,7 +49,22 @@ class IndexManifest:
                 raise ManifestError(
                     f"the index has format {content['format']}, this version reads {FORMAT}; rebuild it"
                 )
+            _require_types(content)
             content["endpoints"] = tuple(Endpoint(**entry) for entry in content["endpoints"])
             return cls(**content)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ManifestError(f"the manifest cannot be read ({error}); rebuild the index") from error
+
+
+def _require_types(content: dict[str, Any]) -> None:
+    """Raises TypeError or KeyError for an entry that is missing or of another type than `IndexManifest` says."""
+    expected: list[tuple[str, Any, type]] = [(name, content[name], str) for name in TEXTS]
+    expected += [(name, content[name], int) for name in NUMBERS]
+    for name, kind in TABLES.items():
+        expected.append((name, content[name], dict))
+        expected += [(f"{name}.{key}", value, kind) for key, value in dict(content[name]).items()]
+    for entry in content["endpoints"]:
+        expected += [(f"endpoints.{key}", value, str) for key, value in dict(entry).items()]
+    for name, value, kind in expected:
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} is {value!r}; expected {kind.__name__}")

@@ -21,7 +21,9 @@ class Centring:
 
     @classmethod
     def fit(cls, rows: Rows) -> "Centring":
-        """The centring of an archive; of fewer than 20 rows, or of rows that are all alike, one that changes nothing."""
+        """The centring of an archive; one that changes nothing where there are fewer than 20 rows, or where a row all but
+        equals the mean, as when (nearly) all are alike: the direction of what is left of it would be rounding error.
+        """
         mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
         if len(rows) < FEWEST_ROWS or np.linalg.norm(rows - mean, axis=1).min() < 1e-4:
             mean = np.zeros(rows.shape[1], np.float32)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embed.encoder import Encoder, load_encoder
+from embed.encoder import Encoder, EncoderError, load_encoder
 from embed.scan import Scan
 from index.case import Endpoint, State
 from index.catalogue import Catalogue
@@ -69,7 +69,13 @@ class SearchEngine:
     def open(cls, index: Path, *, encoder_name: str | None = None) -> "SearchEngine":
         """The engine of an index folder, with the encoder that built it. Raises `SnapshotError` or `EncoderError`."""
         snapshot = open_current(index)
-        return cls(snapshot, load_encoder(encoder_name or snapshot.manifest.encoder))
+        try:
+            encoder = load_encoder(encoder_name or snapshot.manifest.encoder)
+        except EncoderError as error:
+            if encoder_name:
+                raise
+            raise EncoderError(f"{error}; it built the index: say with --encoder where it lies now") from error
+        return cls(snapshot, encoder)
 
     def query(self, scans: Sequence[Scan], question: Question = Question()) -> Answer:
         """The answer to scans of one patient, asked together: a case counts by its best similarity to any of them.

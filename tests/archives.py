@@ -1,6 +1,7 @@
 """A small archive of PNG films with a table of outcomes, for tests."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,21 @@ days = "died_days"
 title = "ITU admission"
 days = "itu_days"
 """
+
+
+def change_cells(toml: Path, **changed: Mapping[int, str]) -> Path:
+    """Overwrite cells of the archive's CSV, given as column={row: text}; the path of the TOML."""
+    table = toml.with_name("cases.csv")
+    with table.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    for column, cells in changed.items():
+        for row, text in cells.items():
+            rows[row][column] = text
+    with table.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return toml
 
 
 def table_archive(folder: Path, *, patients: int = 12, films_each: int = 2) -> Path:

@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from click.testing import CliRunner, Result
@@ -14,7 +15,7 @@ from tests.archives import table_archive
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip the test for want of something, except where everything is installed and nothing may skip."""
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing where nothing may be")

@@ -1,16 +1,25 @@
 """The commands as people use them: bad input gets one clear sentence, the right exit code, and nothing half-written."""
 
 import json
+import os
+import shutil
+import signal
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
 
 from embed.__main__ import main as embed_main
-from tests.archives import table_archive
+from embed.encoders.histogram import HistogramEncoder
+from embed.scan import Scan
+from tests.archives import change_cells, table_archive
 from tests.conftest import run_build, run_search
 from tests.films import dicom_bytes, phantom
+from tests.test_embed_encoders import tiny_network
 
 
 def assert_refused(result: Result, code: int, *words: str) -> None:
@@ -217,3 +226,107 @@ def test_inspect_tells_steps_flags_and_refusals(film: Path, tmp_path: Path) -> N
     assert (tmp_path / "seen.png").stat().st_size > 1000
     document = json.loads(CliRunner().invoke(embed_main, ["inspect", str(film), "--json"]).stdout)
     assert document[0]["kind"] == "xray" and document[0]["pixel_sha256"] and "Covid77" not in json.dumps(document)
+
+
+# --- what may not stop or spoil a build
+
+
+def test_ids_and_file_names_that_no_table_holds_are_rejected_one_by_one(tmp_path: Path) -> None:
+    cohort = change_cells(table_archive(tmp_path / "archive"), film={0: "fi\0lm", 1: "x" * 300, 2: "[red]"})
+    warehouse = tmp_path / "warehouse"
+    for patient, name in ((b"Covid1", b"caf\xe9.dcm"), (b"Covid\xff", b"a.dcm"), (b"Covid3", b"b.dcm")):
+        folder = os.fsencode(warehouse / "xray") + b"/" + patient + b"/1/2"
+        Path(os.fsdecode(folder)).mkdir(parents=True)
+        Path(os.fsdecode(folder + b"/" + name)).write_bytes(dicom_bytes(phantom(seed=len(name))))
+    both = ["--cohort", f"table={cohort}", "--cohort", f"nccid={warehouse}"]
+    result = run_build(*both, "--index", tmp_path / "index", "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert summary["rejected"] == {"missing-file": 1, "unusable-name": 4} and summary["cases"] == {"xray": 22}
+    assert "[red].png" in result.stderr
+
+
+def test_two_cohorts_of_one_name_are_refused(tmp_path: Path) -> None:
+    first, second = table_archive(tmp_path / "a"), table_archive(tmp_path / "b")
+    result = run_build("--cohort", f"table={first}", "--cohort", f"table={second}", "--index", tmp_path / "index")
+    assert_refused(result, 2, "two cohorts are called 'small'", str(first.parent), str(second.parent))
+
+
+def test_an_id_that_two_cohorts_share_is_rejected_by_both_names(tmp_path: Path) -> None:
+    first, second = table_archive(tmp_path / "a"), table_archive(tmp_path / "b")
+    second.write_text(second.read_text().replace('"small"', '"other"'))
+    arguments = ["--cohort", f"table={first}", "--cohort", f"table={second}", "--index", tmp_path / "index", "--json"]
+    summary = json.loads(run_build(*arguments).stdout)
+    assert summary["rejected"] == {"repeated-case-id": 24}
+    for words in ("cohort 'small'", "cohort 'other'", "unique over all cohorts"):
+        assert words in summary["rejected_files"][0]["message"]
+
+
+def test_cohorts_whose_columns_collide_are_refused_before_work(tmp_path: Path) -> None:
+    first, second = table_archive(tmp_path / "a"), table_archive(tmp_path / "b")
+    second.write_text(second.read_text().replace('"small"', '"other"').replace("endpoints.died", "endpoints.dead"))
+    second.write_text(second.read_text() + '[clinical]\ndied = "age"\n')
+    result = run_build("--cohort", f"table={first}", "--cohort", f"table={second}", "--index", tmp_path / "index")
+    assert_refused(result, 2, "two columns died")
+
+
+def test_not_a_number_passes_no_filter(tmp_path: Path, film: Path) -> None:
+    cohort = change_cells(table_archive(tmp_path / "archive"), age=dict.fromkeys(range(22), "nan"))
+    cohort.write_text(cohort.read_text() + '[clinical]\ncrp = "age"\n')
+    assert run_build("--cohort", f"table={cohort}", "--index", tmp_path / "index").exit_code == 0
+    asked = run_search("query", film, "--index", tmp_path / "index", "--where", "crp > 10", "--any-view", "--json")
+    assert {neighbour["patient_id"] for neighbour in json.loads(asked.stdout)["neighbours"]} == {"p11"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_build_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopping(HistogramEncoder):
+        def encode(self, scans: Sequence[Scan]) -> npt.NDArray[np.float32]:
+            signal.raise_signal(number)
+            return super().encode(scans)
+
+    monkeypatch.setattr("build_index.load_encoder", lambda name: Stopping())
+    cohort = table_archive(tmp_path / "archive", patients=2)
+    before = signal.getsignal(number)
+    result = run_build("--cohort", f"table={cohort}", "--index", tmp_path / "index")
+    assert_refused(result, code, "stopped; the published index is as it was")
+    assert not any((tmp_path / "index" / "building").iterdir()) and not (tmp_path / "index" / "CURRENT").exists()
+    assert signal.getsignal(number) == before
+
+
+# --- an index that is not what it was
+
+
+def test_changed_signatures_are_refused_not_measured(small_index: Path, tmp_path: Path) -> None:
+    index = Path(shutil.copytree(small_index, tmp_path / "index"))
+    path = next(index.glob("snapshots/*/xray/signatures.npy"))
+    np.save(path, np.load(path)[::-1])
+    words = "signatures.npy: was changed since it was built"
+    assert_refused(run_search("evaluate", "--index", index, "--target", "died"), 2, words)
+    assert_refused(run_search("study", "--index", index, "--out", tmp_path / "study"), 2, words)
+
+
+def test_a_picture_without_its_previews_is_refused(small_index: Path, film: Path, tmp_path: Path) -> None:
+    index = Path(shutil.copytree(small_index, tmp_path / "index"))
+    next(index.glob("snapshots/*/previews.sqlite")).write_bytes(b"")
+    result = run_search("query", film, "--index", index, "--picture", tmp_path / "answer.png")
+    assert_refused(result, 2, "previews.sqlite: was changed")
+
+
+def test_an_encoder_given_by_a_relative_path_is_found_from_any_folder(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = table_archive(tmp_path / "archive")
+    (tmp_path / "elsewhere").mkdir()
+    net = tiny_network(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert run_build("--cohort", f"table={cohort}", "--index", "index", "--encoder", "onnx:tiny.onnx").exit_code == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run_search("query", film, "--index", tmp_path / "index").exit_code == 0
+    for path in (net, net.with_suffix(".json")):
+        path.rename(tmp_path / "elsewhere" / path.name)
+    assert_refused(run_search("query", film, "--index", tmp_path / "index"), 2, str(net.with_suffix("")), "--encoder")
+    found = run_search("query", film, "--index", tmp_path / "index", "--encoder", "onnx:tiny.onnx")
+    assert found.exit_code == 0, found.output

@@ -52,7 +52,7 @@ def test_ct_studies_and_films_lie_in_separate_stores_and_are_asked_by_their_own_
     assert json.loads(result.stdout)["cases"] == {"ct": 4, "xray": 1}
     study = warehouse / "ct" / "Covid1" / "2.25.1"
     answer = json.loads(run_search("query", study, "--index", tmp_path / "index", "--json").stdout)
-    assert [neighbour["case_id"] for neighbour in answer["neighbours"]][0] == "2.25.3"  # the other one with dense lungs
+    assert answer["neighbours"][0]["case_id"] == "2.25.3"  # the other one with dense lungs
     assert {neighbour["patient_id"] for neighbour in answer["neighbours"]} == {"Covid0", "Covid2", "Covid3"}
     assert answer["query"]["modality"] == "CT"
     assert any("slices decoded across the lungs" in step for step in answer["query"]["provenance"]["steps"])

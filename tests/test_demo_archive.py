@@ -25,6 +25,7 @@ from examples.demo.radiograph import View, project_masks
 from examples.demo.rendering import draw_pose, iter_films
 from examples.demo.scanners import SITES, Scanner, Voi
 from examples.demo.volume import deform
+from tests.conftest import missing as absent
 
 PATIENTS, FILM_SIDE = 4, 160
 
@@ -34,7 +35,7 @@ def anatomy() -> Anatomy:
     try:
         return load_anatomy(coarseness=2.0)
     except MissingAnatomy as missing:
-        pytest.skip(str(missing))
+        absent(str(missing))
 
 
 @pytest.fixture(scope="module")

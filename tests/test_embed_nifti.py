@@ -3,6 +3,7 @@
 import gzip
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -11,8 +12,6 @@ from embed.nifti import is_nifti, read_nifti, read_nifti_full
 from embed.scan import DamagedScan, UnsupportedScan
 from embed.series import read_full_volume
 from tests.test_embed_series import files_of, found, noise
-
-nibabel: Any = pytest.importorskip("nibabel")
 
 
 def nifti_bytes(volume: Any, axes: str = "LPS", *, spacing: tuple[float, float, float] = (1.25, 1.5, 2.5)) -> bytes:

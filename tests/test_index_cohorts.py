@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from index.case import Event, State
+from index.case import Case, Event, State
 from index.cohort import Cohort, CohortError, open_cohort
 from index.cohorts.nccid_clinical import clinical_date, clinical_number, three_state
-from tests.archives import table_archive
+from tests.archives import change_cells, table_archive
 from tests.films import dicom_bytes, phantom
 
 
@@ -56,6 +56,41 @@ def test_absent_may_mean_no_where_the_toml_says_so(tmp_path: Path) -> None:
     assert cases["film004"].outcome.events["itu_admission"] == Event(State.NO)
 
 
+@pytest.mark.parametrize("days", ["unknown", "<3", "nan", "1e300"])
+def test_days_that_cannot_be_read_are_not_absent(tmp_path: Path, days: str) -> None:
+    path = change_cells(table_archive(tmp_path), itu_days={0: days})
+    path.write_text(path.read_text() + 'absent = "no"\n')
+    first = next(iter(open_cohort(f"table={path}").iter_cases()))
+    assert first.outcome.events["itu_admission"] == Event(State.NOT_RECORDED)
+
+
+def test_not_a_number_is_nothing_and_infinity_stays(tmp_path: Path) -> None:
+    path = change_cells(table_archive(tmp_path), age={0: "NaN", 1: "inf", 2: "-inf", 3: "x"})
+    path.write_text(path.read_text() + '[clinical]\ncrp = "age"\n')
+    values = [case.clinical["crp"] for case in open_cohort(f"table={path}").iter_cases()]
+    assert values[:5] == [None, float("inf"), float("-inf"), "x", 42]
+
+
+def test_views_and_sexes_are_known_in_their_usual_spellings(tmp_path: Path) -> None:
+    views, sexes = ["pa", "Ap", "LL", "rl", "lat", "lateral", ""], ["f", "m", "Female", "MALE", "", "F", "M"]
+    path = change_cells(table_archive(tmp_path), view=dict(enumerate(views)), sex=dict(enumerate(sexes)))
+    cases = list(open_cohort(f"table={path}").iter_cases())[:7]
+    assert [case.view for case in cases] == ["PA", "AP", "LATERAL", "LATERAL", "LATERAL", "LATERAL", None]
+    assert [case.sex for case in cases] == ["F", "M", "F", "M", None, "F", "M"]
+
+
+def test_an_unknown_view_or_sex_is_refused_until_the_toml_says_what_it_means(tmp_path: Path) -> None:
+    path = change_cells(table_archive(tmp_path), view={0: "p.a.", 1: "oblique"}, sex={0: "w"})
+    with pytest.raises(CohortError, match=r"view finds 'oblique', 'p\.a\.' in .*say in \[values\.view\]"):
+        open_cohort(f"table={path}")
+    path.write_text(path.read_text() + '[values.view]\n"p.a." = "PA"\noblique = ""\n')
+    with pytest.raises(CohortError, match=r"sex finds 'w' in .*say in \[values\.sex\] what each means: F, M"):
+        open_cohort(f"table={path}")
+    path.write_text(path.read_text() + '[values.sex]\nw = "F"\n')
+    first, second, *_ = open_cohort(f"table={path}").iter_cases()
+    assert (first.view, first.sex, second.view) == ("PA", "F", None)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -74,6 +109,28 @@ def test_absent_may_mean_no_where_the_toml_says_so(tmp_path: Path) -> None:
         ("[endpoints.died]", "[endpoints.Died]", "lower-case"),
         ('days = "itu_days"', 'when = "itu_days"', "may hold"),
         ('name = "small"', "name = small", "cannot be read as TOML"),
+        ('name = "small"', "name = 5", "name is 5; expected a text"),
+        ("{film}", "{film:03d}", "images names the column 'film:03d'"),
+        ("{film}", "{film.x}", "images names the column 'film.x'"),
+        ("{film}", "{film", "expected a path with a column in braces"),
+        ("{film}", "{}", "expected a path with a column in braces"),
+        ("{film}", "film", "expected a path with a column in braces"),
+        ('view = "view"', 'view = ["view"]', r"\[columns\] view is \['view'\]; expected a text"),
+        ('title = "death"', "title = 5", r"\[endpoints.died\] title is 5; expected a text"),
+        ('title = "death"', "yes = 1", r"\[endpoints.died\] yes is 1; expected a list"),
+        ('title = "death"', 'yes = "yes"', r"\[endpoints.died\] yes is 'yes'; expected a list"),
+        ('title = "death"', 'yes = ["x"]\nno = ["X"]', "x cannot mean both yes and no"),
+        ('title = "death"', 'absent = "maybe"', "absent is 'maybe'; expected one of yes, no, not_recorded"),
+        ('days = "died_days"', "days = 5", r"\[endpoints.died\] days is 5; expected a text"),
+        ("[endpoints.died]", "[endpoints.row]", "second column 'row', which every catalogue has"),
+        ("[endpoints.died]", "[endpoints.itu_admission_days]", "second column 'itu_admission_days'"),
+        ("[endpoints.died]", '[clinical]\nsite = "age"\n[endpoints.died]', r"\[clinical\] site would be a second"),
+        ("[endpoints.died]", '[clinical]\ndied_days = "age"\n[endpoints.died]', r"\[clinical\] died_days would be"),
+        ("[endpoints.died]", '[clinical]\nCRP = "age"\n[endpoints.died]', r"\[clinical\] CRP: use lower-case"),
+        ("[endpoints.died]", '[values]\nview = "AP"\n[endpoints.died]', r"\[values.view\] is 'AP'; expected a table"),
+        ("[endpoints.died]", "[values.view]\nAP = 1\n[endpoints.died]", r"\[values.view\] AP is 1; expected a text"),
+        ("[endpoints.died]", '[values.view_]\nAP = "AP"\n[endpoints.died]', r"\[values\] knows .*; not view_"),
+        ('name = "small"', 'name = "small"\nclinical = "x"', r"\[clinical\] is 'x'; expected a table"),
     ],
 )
 def test_a_wrong_toml_is_refused_with_the_entry_to_mend(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -81,6 +138,13 @@ def test_a_wrong_toml_is_refused_with_the_entry_to_mend(tmp_path: Path, old: str
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(CohortError, match=message):
+        open_cohort(f"table={path}")
+
+
+def test_endpoints_that_are_no_table_are_refused(tmp_path: Path) -> None:
+    path = table_archive(tmp_path)
+    path.write_text("endpoints = 5\n" + path.read_text().partition("[endpoints")[0])
+    with pytest.raises(CohortError, match=r"\[endpoints\] is 5; expected a table"):
         open_cohort(f"table={path}")
 
 
@@ -143,13 +207,74 @@ def test_a_warehouse_is_read_with_and_without_the_training_level(tmp_path: Path,
     assert (positive.clinical["covid_status"], control.clinical["covid_status"]) == ("positive", "negative")
 
 
+def write_metadata(root: Path, text: str) -> None:
+    folder = root / "xray-metadata" / "Covid1" / "1.2" / "1.3"
+    folder.mkdir(parents=True)
+    (folder / "1.2.1.json").write_text(text)
+
+
+def first_case(root: Path) -> Case:
+    return next(iter(open_cohort(f"nccid={root}").iter_cases()))
+
+
 def test_the_metadata_beside_a_file_spares_opening_it(tmp_path: Path) -> None:
     warehouse(tmp_path)
-    metadata = tmp_path / "xray-metadata" / "Covid1" / "1.2" / "1.3"
-    metadata.mkdir(parents=True)
     document = {"00080022": {"vr": "DA", "Value": ["20200329"]}, "00283010": None, "00080070": {"vr": "LO"}}
-    (metadata / "1.2.1.json").write_text(json.dumps(document))
-    assert next(iter(open_cohort(f"nccid={tmp_path}").iter_cases())).scan_date == date(2020, 3, 29)
+    write_metadata(tmp_path, json.dumps(document))
+    assert first_case(tmp_path).scan_date == date(2020, 3, 29)
+
+
+@pytest.mark.parametrize(
+    "element",
+    [{"foo": {"Value": ["x"]}}, {"0008006G": {"Value": ["x"]}}, {"0008006000": {"Value": ["x"]}}, {"00080070": 5}]
+    + [{"00080070": {"Value": value}} for value in ({"a": 1}, 5, [], [None], [{"a": 1}])],
+)
+def test_an_odd_element_of_metadata_costs_only_itself(tmp_path: Path, element: dict[str, Any]) -> None:
+    warehouse(tmp_path)
+    write_metadata(tmp_path, json.dumps({"00080020": {"vr": "DA", "Value": ["20200330"]}} | element))
+    case = first_case(tmp_path)
+    assert (case.scan_date, case.manufacturer) == (date(2020, 3, 30), None)
+
+
+def test_undated_metadata_is_dated_by_the_file_so_that_days_are_known(tmp_path: Path) -> None:
+    warehouse(tmp_path)
+    write_metadata(tmp_path, json.dumps({"00080070": {"vr": "LO", "Value": ["Made \ud800 Up"]}}))
+    case = first_case(tmp_path)
+    assert (case.manufacturer, case.scan_date) == ("Made ? Up", date(2020, 4, 1))
+    assert case.outcome.events["itu_admission"] == Event(State.YES, 2)
+
+
+def test_a_film_without_preamble_is_dated(tmp_path: Path) -> None:
+    warehouse(tmp_path)
+    film = next(tmp_path.glob("xray/Covid1/*/*/*.dcm"))
+    film.write_bytes(dicom_bytes(phantom(), StudyDate="20200402")[132:])
+    assert first_case(tmp_path).outcome.events["itu_admission"] == Event(State.YES, 1)
+
+
+def test_upper_case_suffixes_are_read(tmp_path: Path) -> None:
+    warehouse(tmp_path)
+    film = next(tmp_path.glob("xray/Covid1/*/*/*.dcm"))
+    film.rename(film.with_suffix(".DCM"))
+    assert first_case(tmp_path).case_id == "1.2.1"
+
+
+@pytest.mark.parametrize("text", ["{broken", '{"a": ' * 200_000, "[]"])
+def test_a_damaged_full_record_beside_a_status_does_not_make_a_control(tmp_path: Path, text: str) -> None:
+    warehouse(tmp_path)
+    folder = tmp_path / "data" / "Covid2"
+    (folder / "data_2020-06-01.json").write_text(text)
+    _, case = open_cohort(f"nccid={tmp_path}").iter_cases()
+    assert case.clinical["covid_status"] == "positive"
+    (folder / "status_2020-05-01.json").unlink()
+    _, case = open_cohort(f"nccid={tmp_path}").iter_cases()
+    assert case.clinical["covid_status"] == "positive"
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1], [[[]]]])
+def test_nested_clinical_values_say_nothing(tmp_path: Path, value: Any) -> None:
+    warehouse(tmp_path)
+    (tmp_path / "data/Covid1/data_2020-06-01.json").write_text(json.dumps(POSITIVE | {"Death": value, "Sex": value}))
+    assert (first_case(tmp_path).outcome.events["died"].state, first_case(tmp_path).sex) == (State.NOT_RECORDED, None)
 
 
 def test_the_newest_clinical_file_is_read_and_a_damaged_one_passed_over(tmp_path: Path) -> None:

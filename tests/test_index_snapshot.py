@@ -2,24 +2,20 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
-from index.case import Case, Endpoint, Event, Outcome, State
-from index.catalogue import Archived, FilterError
-from index.snapshot import (
-    Build,
-    Rejected,
-    Snapshot,
-    SnapshotError,
-    SnapshotWriter,
-    current_folder,
-    open_current,
-    prepare_index_folder,
-)
+from index.case import Case, Endpoint, Event, Outcome, Rejected, State
+from index.catalogue import Archived, Catalogue, FilterError
+from index.snapshot import Snapshot, SnapshotError, current_folder, open_current
+from index.snapshot_writer import Build, SnapshotWriter, prepare_index_folder
 from index.transform import Centring
 
 ENDPOINTS = (Endpoint("died", "death"),)
@@ -111,6 +107,69 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
         open_current(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["xray/signatures.npy", "previews.sqlite"])
+@pytest.mark.parametrize("damage", ["changed", "emptied", "missing"])
+def test_signatures_and_previews_are_checked_at_their_first_use(snapshot: Snapshot, name: str, damage: str) -> None:
+    path = snapshot.path / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage == "changed" else b"")
+    with pytest.raises(SnapshotError, match=path.name):
+        snapshot.signatures("xray") if path.suffix == ".npy" else snapshot.preview("c003")
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "100%25", "ünï"])
+def test_previews_are_found_whatever_the_folder_is_called(tmp_path: Path, name: str) -> None:
+    publish(tmp_path / name)
+    assert open_current(tmp_path / name).preview("c003") == b"jpeg"
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_current_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    publish(tmp_path)
+    (tmp_path / "CURRENT").write_bytes(b"\xff\xfe\0")
+    with pytest.raises(SnapshotError, match="CURRENT: holds no snapshot's name"):
+        open_current(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"encoder": 5}, {"dim": "8"}, {"cases": [1]}, {"cases": {"xray": "30"}}, {"files": {"a": 1}}, {"cohorts": None},
+        {"endpoints": [{"name": "relapse", "title": "relapse"}]}, {"endpoints": [{"name": 5, "title": "x"}]},
+        {"endpoints": [5]}, {"endpoints": 5}, {"other": 1},
+    ],
+)  # fmt: skip
+def test_a_manifest_of_other_content_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    publish(tmp_path)
+    path = current_folder(tmp_path) / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(SnapshotError, match="rebuild the index"):
+        open_current(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["SITE", "site", "died_days"])
+def test_a_catalogue_whose_columns_repeat_is_refused(name: str) -> None:
+    catalogue = Catalogue.build([archived(0)], ENDPOINTS)
+    doubled = Catalogue(catalogue._table.append_column(name, pa.array([1])), ENDPOINTS)
+    with pytest.raises(ValueError, match=f"two columns {name.lower()}"):
+        Catalogue.from_bytes(doubled.to_bytes(), ENDPOINTS)
+
+
+def test_what_a_killed_build_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    prepare_index_folder(tmp_path)
+    script = f"import os, pathlib; from index.snapshot_writer import *; w = SnapshotWriter(pathlib.Path({str(tmp_path)!r})); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1], check=False)
+    killed = {entry.name for entry in (tmp_path / "building").iterdir()}
+    writing = SnapshotWriter(tmp_path)
+    prepare_index_folder(tmp_path)
+    assert len(killed) == 2  # a folder and its lock
+    assert {entry.name for entry in (tmp_path / "building").iterdir()} == {writing.name, f"{writing.name}.lock"}
+    writing.discard()
+    assert not any((tmp_path / "building").iterdir())
+
+
 def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
     publish(tmp_path)
     path = current_folder(tmp_path) / "manifest.json"
@@ -177,6 +236,10 @@ def test_a_condition_picks_rows(snapshot: Snapshot, condition: str, expected: li
         "drop table cases",
         "true); delete from cases; select (true",
         "true; delete from cases",
+        "true) union all (select 3",
+        "true union all select 3",
+        "case_id",
+        "\udcff = 1",
         "row in (select row from read_parquet('/etc/passwd'))",
         "exists(select * from read_text('/etc/hostname'))",
         "age_years >",
@@ -204,6 +267,13 @@ def test_centring_subtracts_the_mean_and_restores_length() -> None:
     np.testing.assert_allclose(centring.apply(rows[:2]), [[half, -half], [-half, half]], atol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [np.eye(5, dtype=np.float32), np.tile([[1.0, 0.0]], (30, 1)).astype(np.float32)])
-def test_few_or_equal_rows_are_not_centred(rows: npt.NDArray[np.float32]) -> None:
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.eye(5, dtype=np.float32),
+        np.tile([[1.0, 0.0]], (30, 1)).astype(np.float32),
+        np.array([[1.0, 0.0]] * 30_000 + [[0.0, 1.0]], np.float32),
+    ],
+)
+def test_few_or_nearly_equal_rows_are_not_centred(rows: npt.NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(Centring.fit(rows).mean, 0)

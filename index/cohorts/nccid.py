@@ -1,6 +1,7 @@
 """The NCCID warehouse as it lies on disk -> cases, with or without the `training/` level, whichever modality trees exist."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from index.cohorts.nccid_clinical import Record, clinical_record
 
 FILMS = "xray"
 TREES = (FILMS, "ct", "mri")
+DICOM_FILES = "*.[dD][cC][mM]"
 ENDPOINTS = (Endpoint("died", "death"), Endpoint("itu_admission", "ITU admission"), Endpoint("intubated", "intubation"))
 
 
@@ -38,20 +40,21 @@ class NccidCohort:
             for patient in sorted(_folders(self._root / tree)):
                 record = clinical_record(self._clinical_files(patient.name))
                 if tree == FILMS:
-                    for path in sorted(patient.glob("*/*/*.dcm")):
+                    for path in sorted(patient.glob(f"*/*/{DICOM_FILES}")):
                         yield self._case(tree, patient.name, path.stem, path, path, record)
                     continue
                 for study in sorted(_folders(patient)):
-                    first = next(iter(sorted(study.glob("*/*.dcm"))), None)
+                    first = next(iter(sorted(study.glob(f"*/{DICOM_FILES}"))), None)
                     if first is not None:
                         yield self._case(tree, patient.name, study.name, study, first, record)
 
     def _case(self, tree: str, patient_id: str, case_id: str, source: Path, path: Path, record: Record) -> Case:
         """The case read from `source`, a film or the folder of a CT or MR study; `path` is a file whose header dates it."""
         header = _metadata(self._root / f"{tree}-metadata" / path.relative_to(self._root / tree).with_suffix(".json"))
-        if not header:
-            header = _dicom_header(path)
-        scan_date = _dicom_date(header.get("AcquisitionDate")) or _dicom_date(header.get("StudyDate"))
+        scan_date = _scan_date(header)
+        if scan_date is None:  # no metadata, or undated: the days of the events need the date that the build will find
+            own = _dicom_header(path)
+            scan_date, header = _scan_date(own), own | header
         return Case(
             case_id=case_id,
             patient_id=patient_id,
@@ -83,13 +86,13 @@ def _metadata(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     found: dict[str, Any] = {}
     for tag, element in content.items() if isinstance(content, dict) else ():
         values = element.get("Value") if isinstance(element, dict) else None
-        keyword = pydicom.datadict.keyword_for_tag(tag)
-        if values and keyword:
+        keyword = pydicom.datadict.keyword_for_tag(int(tag, 16)) if re.fullmatch("[0-9A-Fa-f]{8}", tag) else ""
+        if keyword and isinstance(values, list) and values and isinstance(values[0], str | int | float):
             found[keyword] = values[0]
     return found
 
@@ -99,6 +102,7 @@ def _dicom_header(path: Path) -> dict[str, Any]:
     try:
         ds = pydicom.dcmread(
             path,
+            force=True,  # also without preamble, which the pixels' reader takes too
             stop_before_pixels=True,
             specific_tags=["AcquisitionDate", "StudyDate", "Modality", "Manufacturer", "ManufacturerModelName"],
         )
@@ -108,7 +112,13 @@ def _dicom_header(path: Path) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return str(value).strip() or None if value is not None else None
+    if value is None:
+        return None
+    return str(value).encode("utf-8", "replace").decode("utf-8").strip() or None  # JSON may hold half a character
+
+
+def _scan_date(header: dict[str, Any]) -> date | None:
+    return _dicom_date(header.get("AcquisitionDate")) or _dicom_date(header.get("StudyDate"))
 
 
 def _dicom_date(value: Any) -> date | None:

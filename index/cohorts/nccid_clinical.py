@@ -47,13 +47,17 @@ class Record:
 
 
 def clinical_record(files: Sequence[Path]) -> Record:
-    """The newest `data_DATE.json`, else the newest `status_DATE.json` (a control); an empty record where there is neither."""
-    for prefix, status in (("data_", "positive"), ("status_", "negative")):
-        for path in sorted((path for path in files if path.name.startswith(prefix)), reverse=True):
-            raw = _read(path)
-            if raw is not None:
-                return _record(raw, status)
-    return Record()
+    """The newest readable `data_DATE.json`, else `status_DATE.json` (a control); an empty record where there is neither.
+
+    Who has a `data_` file is positive, though it be damaged: controls never get one.
+    """
+    full, control = ([path for path in files if path.name.startswith(prefix)] for prefix in ("data_", "status_"))
+    status = "positive" if full else "negative"
+    for path in [*sorted(full, reverse=True), *sorted(control, reverse=True)]:
+        raw = _read(path)
+        if raw is not None:
+            return _record(raw, status)
+    return Record(covid_status=status) if full else Record()
 
 
 def three_state(value: Any) -> State:
@@ -93,7 +97,7 @@ def _record(raw: dict[str, Any], status: str) -> Record:
     itu_date = clinical_date(raw.get("date of itu admission"))
     intubation_date = clinical_date(raw.get("date of intubation"))
     return Record(
-        site=str(raw.get("submittingcentre") or "").strip() or None,
+        site=str(raw.get("submittingcentre") or "").encode("utf-8", "replace").decode("utf-8").strip() or None,
         age_years=age if age is not None and 0 <= age <= 110 else None,
         sex={"0": "F", "f": "F", "1": "M", "m": "M"}.get(str(raw.get("sex")).strip().lower().removesuffix(".0")),
         covid_status=status,
@@ -112,17 +116,22 @@ def _yes_if_dated(state: State, when: date | None) -> State:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The record by lower-case stripped keys, with nested segmentation data over the root's; None where it is not JSON."""
+    """The record's texts and numbers by lower-case stripped keys, nested segmentation data over the root's.
+
+    None where the file is not a JSON object.
+    """
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, dict):
         return None
     nested = content.get("OtherDataSources")
     segmentation = nested.get("SegmentationData") if isinstance(nested, dict) else None
     merged = content | segmentation if isinstance(segmentation, dict) else content
-    return {str(key).strip().lower(): value for key, value in merged.items()}
+    return {
+        key.strip().lower(): value for key, value in merged.items() if isinstance(value, str | int | float)
+    }  # whatever is nested is no answer to any of our questions
 
 
 def _plausible(year: int, month: int, day: int) -> date | None:
