@@ -179,9 +179,9 @@ def _archived(entry: Read) -> Archived:
     return Archived(
         completed,
         scan.kind,
-        scan.provenance.sha256,
+        scan.provenance.file_hash,
         tuple(flag.code for flag in scan.provenance.flags),
-        pixel_sha256=identity.sha256 if identity else None,
+        pixel_hash=identity.exact if identity else None,
         perceptual_hash=identity.perceptual if identity else None,
     )
 

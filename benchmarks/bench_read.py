@@ -3,8 +3,8 @@
 Run `python -m benchmarks.bench_read`. The film is 12-bit MONOCHROME1 with rescale and window, smooth anatomy with the
 noise of a detector, held in memory in each transfer syntax. *Ours* is `read_scan_bytes` to 448 pixels, hashes, checks and
 flags included. *Plain* parses, takes every pixel through modality LUT, window and inversion in float, then shrinks:
-once in float64 with pydicom's own functions, once in float32 by hand. *Decoder* is parsing and `pixel_array`. The four take turns in
-one process; medians are printed. Targets: plain/ours at least 5 uncompressed, ours/decoder at most 1.15 for JPEG 2000.
+once in float64 with pydicom's own functions, once in float32 by hand. *Decoder* is parsing and `pixel_array` with the plug-in that ours uses; *hashes* are the two that ours
+includes: XXH3 of the file and of its pixels. They take turns in one process; medians are printed. Targets: plain/ours at least 5 uncompressed, ours/decoder at most 1.15 for JPEG 2000.
 """
 
 import argparse
@@ -18,14 +18,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pydicom
+import xxhash
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
+from embed.dicom import PREFERRED_PLUGIN
 from embed.read import read_scan_bytes
 from tests.films import dicom_dataset, phantom, to_bytes
 
 ROWS, COLUMNS = 3000, 2500
 SIDE = 448
+PIXEL_BYTES = bytes(2 * ROWS * COLUMNS)
 NOISE = 12.0  # of 4096 grey values: quantum noise of a normally exposed film
 SYNTAXES = {
     "uncompressed": ExplicitVRLittleEndian,
@@ -39,13 +43,23 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--runs", type=int, default=9)
     runs = arguments.parse_args().runs
-    columns = ("", "ours", "plain f64", "plain f32", "decoder", "plain f64/ours", "plain f32/ours", "ours/decoder")
+    columns = (
+        "",
+        "ours",
+        "plain f64",
+        "plain f32",
+        "decoder",
+        "hashes",
+        "plain f64/ours",
+        "plain f32/ours",
+        "ours/decoder",
+    )
     print(f"{columns[0]:20}" + "".join(f"{column:>16}" for column in columns[1:]) + f"   ms, medians of {runs}")
     for name, syntax in SYNTAXES.items():
         data = film_bytes(syntax)
-        ways = (read_ours, read_plain_pydicom, read_plain_float32, decode_only)
-        ours, float64, float32, decoder = medians_ms(ways, data, runs=runs)
-        times = "".join(f"{value:16.1f}" for value in (ours, float64, float32, decoder))
+        ways = (read_ours, read_plain_pydicom, read_plain_float32, decode_only, hash_only)
+        ours, float64, float32, decoder, hashes = medians_ms(ways, data, runs=runs)
+        times = "".join(f"{value:16.1f}" for value in (ours, float64, float32, decoder, hashes))
         ratios = "".join(f"{value:16.2f}" for value in (float64 / ours, float32 / ours, ours / decoder))
         print(f"{name:20}{times}{ratios}", flush=True)
 
@@ -99,7 +113,12 @@ def read_plain_float32(data: bytes) -> npt.NDArray[Any]:
 
 
 def decode_only(data: bytes) -> npt.NDArray[np.uint16]:
-    return pydicom.dcmread(io.BytesIO(data)).pixel_array
+    ds = pydicom.dcmread(io.BytesIO(data))
+    return pixel_array(ds, decoding_plugin=PREFERRED_PLUGIN.get(ds.file_meta.TransferSyntaxUID, ""))
+
+
+def hash_only(data: bytes) -> tuple[bytes, bytes]:
+    return xxhash.xxh3_128(data).digest(), xxhash.xxh3_128(PIXEL_BYTES).digest()
 
 
 def shrunk(grey: npt.NDArray[Any]) -> npt.NDArray[Any]:

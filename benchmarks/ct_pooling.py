@@ -67,7 +67,7 @@ class ArrayVolume:
         cut = [self.hu[index, box.top : box.bottom, box.left : box.right] for index in indices]
         return np.stack([shrink(plane, side=side) if side else plane for plane in cut]).astype(np.float32)
 
-    def sha256(self, indices: Sequence[int]) -> str:
+    def content_hash(self, indices: Sequence[int]) -> str:
         return ""
 
 

@@ -129,7 +129,7 @@ def _read_file(path: str, size: int | None = None) -> bytes:
             length = os.fstat(file.fileno()).st_size
             if size is None and length > MAX_FILE_BYTES:
                 raise UnsupportedScan("too-large", f"{path} has {length:,} bytes; at most {MAX_FILE_BYTES:,} are read")
-            return file.read(MAX_FILE_BYTES if size is None else size)
+            return file.read(length if size is None else size)  # asking for more would reserve it
     except OSError as error:
         raise ScanError("unreadable-file", f"{path}: {error.strerror}") from error
 
@@ -187,5 +187,5 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> 
     try:
         with archive.open(info) as file:
             return file.read(size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
         raise DamagedScan("damaged-zip", f"{info.filename} cannot be unpacked ({error}); send the zip again") from error

@@ -11,9 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
 
 from embed.limits import MAX_FRAME_PIXELS, MAX_INFLATED_BYTES
 from embed.scan import DamagedScan, Header, ScanError, UnsupportedScan
@@ -23,6 +31,13 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 END_OF_CODESTREAM = b"\xff\xd9"  # closes JPEG, JPEG-LS and JPEG 2000 alike
 START_OF_JPEG_2000 = b"\xff\x4f\xff\x51"  # SOC and SIZ
+# Of several decoders pydicom asks GDCM first, which aborts the whole process over what these refuse with an exception.
+PREFERRED_PLUGIN = {
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+}
 # What decoding computes with. In a damaged file the dictionary's VR is no promise: any of them may hold words or a list.
 WHOLE_NUMBERS = {
     "Rows": "(0028,0010)",
@@ -75,7 +90,11 @@ def decode_frame(ds: pydicom.Dataset, *, frame: int = 0) -> Stored:
             if _is_codestream(syntax):
                 _check_codestream_size(ds, frame)
             stored = pixel_array(
-                ds, index=frame, raw=not colour, correct_unused_bits=False
+                ds,
+                index=frame,
+                raw=not colour,
+                decoding_plugin=PREFERRED_PLUGIN.get(syntax, ""),
+                correct_unused_bits=False,
             )  # it takes High Bit for granted
             if photometric(ds) == "PALETTE COLOR":
                 stored = pydicom.pixels.processing.apply_color_lut(stored, ds)[..., :3]  # without its alpha
@@ -208,10 +227,12 @@ def _refuse_deflated_bomb(data: bytes) -> None:
 def _require_transfer_syntax(ds: pydicom.Dataset) -> None:
     """Raises unless a decoder for the pixels' encoding is installed."""
     syntax = ds.file_meta.TransferSyntaxUID
+    if not isinstance(syntax, pydicom.uid.UID):
+        raise DamagedScan("damaged-header", f"(0002,0010) Transfer Syntax UID is {_told(syntax)}; expected one UID")
     try:
         decoder = get_decoder(syntax)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        what = syntax.name if isinstance(syntax, str) and syntax.is_valid else "no UID"
+    except NotImplementedError as error:
+        what = syntax.name if syntax.is_valid else "no valid UID"
         raise UnsupportedScan(
             "transfer-syntax",
             f"(0002,0010) Transfer Syntax is {what}, for which there is no decoder; send the file uncompressed",

@@ -28,13 +28,17 @@ def apply_modality_lut(stored: Pixels, ds: pydicom.Dataset) -> tuple[Pixels, str
 
 
 def rescale_of(ds: pydicom.Dataset) -> tuple[float, float]:
-    """(Rescale Slope, Rescale Intercept), 1 and 0 where not stated. Raises `DamagedScan` for a slope of 0."""
+    """(Rescale Slope, Rescale Intercept), 1 and 0 where not stated. Raises `DamagedScan` for a slope of 0 or words."""
+    for keyword in ("RescaleSlope", "RescaleIntercept"):  # pydicom gives words where it finds no number, and goes on
+        if str(ds.get(keyword) or "").strip() and not numbers(ds.get(keyword)):
+            raise DamagedScan("damaged-lut", f"{keyword} is no number; the pixels' values cannot be known")
     slope, intercept = numbers(ds.get("RescaleSlope")), numbers(ds.get("RescaleIntercept"))
     if slope and slope[0] == 0:
         raise DamagedScan("damaged-lut", "(0028,1053) Rescale Slope is 0; every pixel would have the same value")
     return (slope[0] if slope else 1.0), (intercept[0] if intercept else 0.0)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a window beyond float32 leaves no contrast, and is not believed
 def apply_voi_lut(
     values: Pixels, ds: pydicom.Dataset, *, ignore: npt.NDArray[np.bool_] | None = None
 ) -> tuple[Pixels, str, list[Flag]]:

@@ -1,7 +1,6 @@
 """NIfTI volumes -> `Scan`: CT where the values are Hounsfield units, else MR."""
 
 import gzip
-import hashlib
 import io
 import zlib
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.dicom import short
+from embed.identity import file_hash
 from embed.limits import MAX_INFLATED_BYTES, MAX_VOLUME_PIXELS
 from embed.prepare import shrink
 from embed.scan import DamagedScan, Flag, Header, Pixels, Scan, ScanError, UnsupportedScan
@@ -22,6 +22,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 MAGIC = {b"n+1\0": 344, b"n+2\0": 4}  # NIfTI-1 and NIfTI-2 in one file, and where they say so
 PAIR_MAGIC = {b"ni1\0": 344, b"ni2\0": 4}  # the header of a .hdr and .img pair
 LUNG_AIR_HU = -500.0  # no MR is this negative; every chest CT is
+PIECE_BYTES = 2**20  # a gzip is unpacked bit by bit: one large read would reserve its whole limit
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class NiftiVolume:
             raise DamagedScan("not-finite", "some values are not numbers; export the volume again")
         return pixels
 
-    def sha256(self, indices: Sequence[int]) -> str:
+    def content_hash(self, indices: Sequence[int]) -> str:
         return self.digest
 
 
@@ -93,7 +94,7 @@ def open_nifti(data: bytes) -> NiftiVolume:
         import nibabel  # noqa: F401
     except ImportError as error:
         raise UnsupportedScan("no-nibabel", "reading NIfTI needs nibabel; run `pip install nibabel`") from error
-    digest = hashlib.sha256(data).hexdigest()
+    digest = file_hash(data)
     whole = _inflated(data) if data.startswith(GZIP_MAGIC) else data
     if any(whole[at : at + 4] == magic for magic, at in PAIR_MAGIC.items()):
         raise UnsupportedScan("nifti-pair", "this is the header of a .hdr and .img pair; convert it to one .nii file")
@@ -161,11 +162,13 @@ def _view(data: bytes, header: Any) -> npt.NDArray[Any]:
 
 
 def _inflated(data: bytes) -> bytes:
+    inflated = bytearray()
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            inflated = file.read(MAX_INFLATED_BYTES + 1)
+            while len(inflated) <= MAX_INFLATED_BYTES and (piece := file.read(PIECE_BYTES)):
+                inflated += piece
     except (OSError, EOFError, zlib.error) as error:
         raise DamagedScan("damaged-zip", f"the gzipped NIfTI cannot be unpacked ({error}); send it again") from error
     if len(inflated) > MAX_INFLATED_BYTES:
         raise UnsupportedScan("too-large", f"the gzipped NIfTI unpacks to more than {MAX_INFLATED_BYTES:,} bytes")
-    return inflated
+    return bytes(inflated)

@@ -1,7 +1,7 @@
 """What to doubt of a radiograph by looking at it: size, saturation, polarity, and whether it is a frontal chest at all.
 
-The two scores were set on the Hannover radiographs and virtual films (`python -m benchmarks.film_checks` counts both ways of
-being wrong); they flag, they never refuse.
+The two scores were set by looking at the Hannover radiographs and virtual films, and are no more than a hint: most virtual laterals
+and a fifth of inverted films pass unflagged (docs/decoding.md; `python -m benchmarks.film_checks`). They flag, they never refuse.
 """
 
 import cv2
@@ -27,7 +27,7 @@ def doubts(grey: Pixels, *, stored_shape: tuple[int, ...]) -> list[Flag]:
         flags.append(
             Flag("not-frontal", "left and right differ as they do not on a frontal chest film: lateral, or no chest?")
         )
-    elif polarity(grey) < LEAST_POLARITY:
+    if polarity(grey) < LEAST_POLARITY:
         flags.append(Flag("polarity-doubtful", "the middle is darker than the lungs beside it: is the film inverted?"))
     return flags
 

@@ -17,8 +17,8 @@ RADIOGRAPHS = ("CR", "DX")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
-def read_radiograph(ds: pydicom.Dataset, *, sha256: str, side: int) -> Scan:
-    """The radiograph in a DICOM data set, whose file has the hash `sha256`, its shorter side area-averaged down to `side` pixels.
+def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
+    """The radiograph in a DICOM data set, whose file has the hash `file_hash`, its shorter side area-averaged down to `side` pixels.
 
     The stored integers are shrunk before the LUT arithmetic: several times faster than the other way round, and less
     than a grey level of 255 apart at the mean. Raises `UnsupportedScan` or `DamagedScan`.
@@ -56,7 +56,7 @@ def read_radiograph(ds: pydicom.Dataset, *, sha256: str, side: int) -> Scan:
         modality=modality,
         view=projection.view,
         spacing_mm=spacing,
-        provenance=Provenance("dicom", sha256, tuple(steps), tuple(flags)),
+        provenance=Provenance("dicom", file_hash, tuple(steps), tuple(flags)),
         header=header_of(ds),
         identity=identity_of(stored, cropped),
     )

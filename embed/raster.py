@@ -1,6 +1,5 @@
 """PNG and JPEG pictures of radiographs -> `Scan`."""
 
-import hashlib
 import io
 import warnings
 
@@ -8,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from embed.border import crop_border
-from embed.identity import identity_of
+from embed.identity import file_hash, identity_of
 from embed.prepare import shrink
 from embed.quality import doubts
 from embed.scan import DamagedScan, Flag, Pixels, Provenance, Scan, UnsupportedScan
@@ -61,7 +60,7 @@ def read_raster(data: bytes, *, side: int) -> Scan:
         spacing_mm=None,
         provenance=Provenance(
             name,
-            hashlib.sha256(data).hexdigest(),
+            file_hash(data),
             tuple(steps),
             (taken, Flag("no-view", "no view stated"), *doubts(shown, stored_shape=grey.shape)),
         ),

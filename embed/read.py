@@ -1,6 +1,5 @@
 """Files on disk or in memory -> `Scan`, by what their bytes are, whatever they are called."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from embed.bundle import Bundle, Dropped, Member, bundle_from_zip_bytes, is_zip, open_bundle
 from embed.dicom import is_dicom, parse
-from embed.identity import with_identity
+from embed.identity import file_hash, with_identity
 from embed.nifti import is_nifti, read_nifti
 from embed.preview import preview_jpeg
 from embed.radiograph import RADIOGRAPHS, read_radiograph
@@ -95,7 +94,7 @@ def _read_member(member: Member, *, side: int) -> Scan:
             raise UnsupportedScan(dropped[0].reason, dropped[0].message)
         chosen, why = choose_series(series)
         return with_identity(read_volume_scan(chosen, side=side, chosen=why))
-    return read_radiograph(ds, sha256=hashlib.sha256(data).hexdigest(), side=side)
+    return read_radiograph(ds, file_hash=file_hash(data), side=side)
 
 
 def _is_film(member: Member) -> bool:

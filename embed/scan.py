@@ -50,7 +50,7 @@ class Provenance:
     """What was read and every step applied to the pixels, in order."""
 
     format: str  # "dicom", "png", "jpeg", "nifti"
-    sha256: str  # of the file's bytes; of a series, of its slices' hashes in order
+    file_hash: str  # XXH3 (128 bits) of the file's bytes; of a series, of the slices that were decoded
     steps: tuple[str, ...] = ()  # "VOI LUT: window 2048/4096 LINEAR (PS3.3 C.11.2.1.2)"
     flags: tuple[Flag, ...] = ()
 
@@ -59,9 +59,7 @@ class Provenance:
 class PixelIdentity:
     """By what the same picture is known again under other names."""
 
-    sha256: (
-        str  # of the decoded stored values and their shape: the same whatever the UIDs, header and lossless compression
-    )
+    exact: str  # XXH3 (128 bits) of the decoded stored values and their shape: the same under any UIDs and header
     perceptual: str  # 256 bits as hex, of the grey picture: near for a recompressed or slightly cropped copy
 
 

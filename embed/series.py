@@ -1,6 +1,5 @@
 """The slices of a study -> one `Series` per volume, sorted and checked, decoded when asked; the best of them for lung."""
 
-import hashlib
 import io
 import re
 from collections import defaultdict
@@ -11,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pydicom
+import xxhash
 
 from embed.bundle import Dropped, Member
 from embed.dicom import Stored, decode_frame, header_of, parse, require_pixels
@@ -138,14 +138,14 @@ class Series:
             pictures.append(_rescaled(small, one, opened[1]))
         return np.stack(pictures)
 
-    def sha256(self, indices: Sequence[int]) -> str:
+    def content_hash(self, indices: Sequence[int]) -> str:
         """Over the instance UIDs of every slice in order, then the hashes of the files that hold `indices`."""
-        whole = hashlib.sha256()
+        whole = xxhash.xxh3_128()
         for one in self.slices:
             whole.update(f"{one.instance_uid}/{one.frame}\n".encode())
         files = {self.slices[index].instance_uid: self.slices[index].member for index in indices}
         for member in files.values():
-            whole.update(hashlib.sha256(member.read()).digest())
+            whole.update(xxhash.xxh3_128_digest(member.read()))
         return whole.hexdigest()
 
 

@@ -71,7 +71,7 @@ class VolumeSource(Protocol):
         """Those slices, cropped to `box`, then area-averaged until the shorter side is at most `side`."""
         ...
 
-    def sha256(self, indices: Sequence[int]) -> str:
+    def content_hash(self, indices: Sequence[int]) -> str:
         """The same for the same files in any order; reads no slice beyond `indices`."""
         ...
 
@@ -126,7 +126,7 @@ def _as_scan(
         modality=source.modality,
         view=None,
         spacing_mm=None,
-        provenance=Provenance(source.format, source.sha256(indices), steps, flags),
+        provenance=Provenance(source.format, source.content_hash(indices), steps, flags),
         header=source.header,
     )
 

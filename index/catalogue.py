@@ -34,8 +34,8 @@ FIELDS = pa.schema(
         ("scanner", pa.string()),
         ("observed_days", pa.int64()),
         ("files", pa.list_(pa.string())),
-        ("file_sha256", pa.string()),
-        ("pixel_sha256", pa.string()),  # of the decoded values: the same film under other UIDs has the same
+        ("file_hash", pa.string()),
+        ("pixel_hash", pa.string()),  # of the decoded values: the same film under other UIDs has the same
         ("perceptual_hash", pa.string()),
         (
             "flags",
@@ -55,9 +55,9 @@ class Archived:
 
     case: Case
     kind: str
-    file_sha256: str
+    file_hash: str
     flags: tuple[str, ...]
-    pixel_sha256: str | None = None
+    pixel_hash: str | None = None
     perceptual_hash: str | None = None
 
 
@@ -126,8 +126,8 @@ class Catalogue:
         return _case(self._table.slice(start + row, 1).to_pylist()[0], self.endpoints)
 
     def rows(self) -> list[tuple[str, int, str, str | None, str]]:
-        """(kind, row, patient_id, view, file_sha256) of every case."""
-        picked = [self._table.column(name).to_pylist() for name in ("kind", "row", "patient_id", "view", "file_sha256")]
+        """(kind, row, patient_id, view, file_hash) of every case."""
+        picked = [self._table.column(name).to_pylist() for name in ("kind", "row", "patient_id", "view", "file_hash")]
         return list(zip(*picked, strict=True))
 
     def where(self, condition: str, kind: str) -> RowNumbers:
@@ -217,8 +217,8 @@ def _row(entry: Archived, row: int, endpoints: Sequence[Endpoint]) -> dict[str, 
         "observed_days": case.outcome.observed_days,
         "files": [str(path) for path in case.files],
     }
-    fields |= {"file_sha256": entry.file_sha256, "flags": list(entry.flags)}
-    fields |= {"pixel_sha256": entry.pixel_sha256, "perceptual_hash": entry.perceptual_hash}
+    fields |= {"file_hash": entry.file_hash, "flags": list(entry.flags)}
+    fields |= {"pixel_hash": entry.pixel_hash, "perceptual_hash": entry.perceptual_hash}
     for endpoint in endpoints:
         event = case.outcome.events.get(endpoint.name, Event(State.NOT_RECORDED))
         fields |= {endpoint.name: str(event.state), days_column(endpoint): event.days}

@@ -1,5 +1,7 @@
 """Exact flat search with FAISS, re-ranked in double precision so that its order is the oracle's."""
 
+import io
+
 import faiss
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +29,7 @@ class FaissStore:
     @classmethod
     def from_bytes(cls, content: bytes) -> "FaissStore":
         try:
-            index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
+            index = faiss.read_index(faiss.PyCallbackIOReader(io.BytesIO(content).read))
         except RuntimeError as error:
             raise ValueError(f"FAISS cannot read it ({error})") from error
         if not isinstance(index, faiss.IndexFlat) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
@@ -35,8 +37,9 @@ class FaissStore:
         return cls(index)
 
     def to_bytes(self) -> bytes:
-        content: bytes = faiss.serialize_index(self._index).tobytes()
-        return content
+        buffer = io.BytesIO()  # not serialize_index: other SWIG modules (GDCM, SimpleITK) take over its std::vector
+        faiss.write_index(self._index, faiss.PyCallbackIOWriter(buffer.write))
+        return buffer.getvalue()
 
     def search(self, queries: Rows, *, k: int, allowed: RowNumbers | None = None) -> tuple[Similarities, RowNumbers]:
         eligible = self.count if allowed is None else len(allowed)

@@ -29,8 +29,8 @@ class Archive:
         self.case_ids = catalogue.values("case_id", kind)
         self.views = catalogue.values("view", kind)
         self.patient_ids = catalogue.values("patient_id", kind)
-        self.file_hashes = catalogue.values("file_sha256", kind)
-        self.pixel_hashes = catalogue.values("pixel_sha256", kind)
+        self.file_hashes = catalogue.values("file_hash", kind)
+        self.pixel_hashes = catalogue.values("pixel_hash", kind)
         names = np.char.add(
             np.char.add(catalogue.values("cohort", kind).astype(str), "\n"), self.patient_ids.astype(str)
         )
@@ -43,8 +43,8 @@ class Archive:
 
     def same_picture(self, scan: Scan) -> npt.NDArray[np.bool_]:
         """Which rows hold this very file, or the same decoded pixels under another name (n,)."""
-        same: npt.NDArray[np.bool_] = self.file_hashes == scan.provenance.sha256
-        return same | (self.pixel_hashes == scan.identity.sha256) if scan.identity else same
+        same: npt.NDArray[np.bool_] = self.file_hashes == scan.provenance.file_hash
+        return same | (self.pixel_hashes == scan.identity.exact) if scan.identity else same
 
     def rows_of_view(self, view: str) -> npt.NDArray[np.bool_]:
         found: npt.NDArray[np.bool_] = self.views == view

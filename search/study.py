@@ -72,7 +72,7 @@ def study_scans(engine: SearchEngine, answers: Iterator[tuple[str, Answer]], que
 
     def tables() -> Iterator[pa.Table]:
         for name, answer in answers:
-            asked.append({"query": name, "sha256": answer.scans[0].provenance.sha256})
+            asked.append({"query": name, "file_hash": answer.scans[0].provenance.file_hash})
             yield _answer_table(engine, name, answer)
 
     return _write(engine, tables(), out, {"queries": asked} | _question_json(question))

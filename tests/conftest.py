@@ -48,8 +48,8 @@ def small_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_build(*arguments: object) -> Result:
     """build_index.py with the histogram encoder and one worker."""
     fixed = ["--encoder", "histogram", "--workers", "1"]
-    return CliRunner().invoke(build_index.main, [*fixed, *map(str, arguments)])
+    return CliRunner().invoke(build_index.main, [*fixed, *map(str, arguments)], catch_exceptions=False)
 
 
 def run_search(*arguments: object) -> Result:
-    return CliRunner().invoke(search_main, [*map(str, arguments)])
+    return CliRunner().invoke(search_main, [*map(str, arguments)], catch_exceptions=False)

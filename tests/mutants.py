@@ -7,6 +7,7 @@ import random
 import struct
 import time
 import traceback
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -327,7 +328,9 @@ def _elements(data: bytes) -> tuple[Element, ...]:
         return ()
     found = []
     try:
-        ds = pydicom.dcmread(io.BytesIO(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # or a mutant would be another where warnings are errors
+            ds = pydicom.dcmread(io.BytesIO(data))
     except Exception:  # already damaged: whatever is done next is done elsewhere
         return ()
     for held in (ds.file_meta, ds):

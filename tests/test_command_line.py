@@ -225,7 +225,7 @@ def test_inspect_tells_steps_flags_and_refusals(film: Path, tmp_path: Path) -> N
         assert word in result.stdout
     assert (tmp_path / "seen.png").stat().st_size > 1000
     document = json.loads(CliRunner().invoke(embed_main, ["inspect", str(film), "--json"]).stdout)
-    assert document[0]["kind"] == "xray" and document[0]["pixel_sha256"] and "Covid77" not in json.dumps(document)
+    assert document[0]["kind"] == "xray" and document[0]["pixel_hash"] and "Covid77" not in json.dumps(document)
 
 
 # --- what may not stop or spoil a build

@@ -1,10 +1,17 @@
 """Every vector store passes one battery, and all agree with the NumPy oracle to the last id."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from index.numpy_store import NumpyStore
 from index.store import STORES, Rows, VectorStore, store_class
+from tests.conftest import need_module
+
+ROOT = Path(__file__).parents[1]
 
 
 def unit_rows(count: int, dim: int, *, seed: int) -> Rows:
@@ -74,3 +81,18 @@ def test_100000_rows_of_768_load_and_answer(cls: type[VectorStore]) -> None:
     similarities, found = store.search(rows[[0, 99_999]], k=3)
     assert found[:, 0].tolist() == [0, 99_999]
     np.testing.assert_allclose(similarities[:, 0], 1, atol=1e-5)
+
+
+def test_a_store_is_written_and_read_beside_other_swig_modules(tmp_path: Path) -> None:
+    need_module("SimpleITK")
+    np.save(tmp_path / "rows.npy", ROWS)
+    script = (
+        "import sys, SimpleITK, gdcm, numpy\n"
+        "from index.faiss_store import FaissStore\n"
+        "rows = numpy.load(sys.argv[1])\n"
+        "assert FaissStore.from_bytes(FaissStore.build(rows).to_bytes()).count == len(rows)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "rows.npy")], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
