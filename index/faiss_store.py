@@ -37,7 +37,7 @@ class FaissStore:
         return cls(index)
 
     def to_bytes(self) -> bytes:
-        buffer = io.BytesIO()  # not serialize_index: other SWIG modules (GDCM, SimpleITK) take over its std::vector
+        buffer = io.BytesIO()  # not serialize_index: SimpleITK, imported later, takes over its std::vector
         faiss.write_index(self._index, faiss.PyCallbackIOWriter(buffer.write))
         return buffer.getvalue()
 
