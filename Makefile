@@ -56,6 +56,10 @@ format: install-test
 bench: install-all
 	$(BIN)/python -m benchmarks.hannover_signatures
 	$(BIN)/python -m benchmarks.demo_agreement
+	$(BIN)/python -m benchmarks.ct_pooling
+	$(BIN)/python -m benchmarks.bench_read
+	$(BIN)/python -m benchmarks.bench_read_ct
+	$(BIN)/python -m benchmarks.film_checks
 
 clean:
 	rm -rf build $(VENV) *.egg-info

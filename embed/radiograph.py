@@ -10,7 +10,7 @@ from embed.identity import identity_of
 from embed.luts import apply_modality_lut, apply_voi_lut
 from embed.prepare import shrink
 from embed.quality import doubts
-from embed.scan import DamagedScan, Flag, Pixels, Provenance, Scan, UnsupportedScan
+from embed.scan import DamagedScan, Flag, Pixels, Provenance, Scan, UnsupportedScan, View
 from embed.view import Confidence, Projection, projection_of
 
 RADIOGRAPHS = ("CR", "DX")
@@ -129,6 +129,8 @@ def _projection_step(projection: Projection) -> str:
 
 
 def _projection_flags(projection: Projection) -> list[Flag]:
+    if projection.view is View.LATERAL:
+        return [Flag("lateral", f"a lateral film by its {projection.source}; most of an archive is frontal")]
     if projection.confidence is Confidence.NONE:
         return [Flag("no-view", "no view stated")]
     if projection.confidence is not Confidence.HIGH:

@@ -339,9 +339,14 @@ def test_an_inverted_chest_is_doubted() -> None:
     assert "polarity-doubtful" in codes(read(4095 - phantom(600, 500)))
 
 
-def test_small_saturated_and_lopsided_films_are_doubted() -> None:
+def test_small_saturated_and_other_pictures_are_doubted() -> None:
     assert "tiny" in codes(read(phantom()))
     assert "saturated" in codes(read(phantom(600, 500), WindowCenter=2500, WindowWidth=200))
-    lopsided = phantom(600, 500)
-    lopsided[:, :250] //= 8
-    assert "not-frontal" in codes(read(np.sort(lopsided, axis=1)))
+    down, right = np.mgrid[:600, :500]
+    stripes = np.rint(2048 + 2000 * np.sin((down + right) / 40)).astype(np.uint16)
+    assert "not-frontal" in codes(read(stripes))
+    assert "not-frontal" not in codes(read(phantom(600, 500)))
+
+
+def test_a_lateral_film_says_so() -> None:
+    assert "lateral" in codes(read(RAMP, ViewPosition="LL")) and "lateral" not in codes(read(RAMP))
