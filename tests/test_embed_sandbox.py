@@ -196,6 +196,7 @@ def test_no_worker_outlives_a_killed_parent() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a group are POSIX")
 def test_ctrl_c_ends_the_parent_at_once_and_is_ignored_by_workers() -> None:
     script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job ignores it
         "from embed.sandbox import IsolatedWorkers\n"
         "with IsolatedWorkers(eval, workers=1) as workers:\n"
         "    workers.run('0')\n"
