@@ -71,7 +71,7 @@ def inspect_files(paths: tuple[Path, ...], side: int, picture: Path | None, as_j
             write_picture(draw_inspection(read), picture)
         except OSError as error:
             click.echo(f"Error: --picture {picture}: cannot be written ({error.strerror})", err=True)
-            sys.exit(1)
+            sys.exit(2)
         click.echo(f"wrote {picture}", err=True)
     if len(read) < len(outcomes):
         sys.exit(2)
@@ -84,9 +84,15 @@ def _inspect(
     paths = list(paths)
     for path, outcome in zip(paths, workers.map(InspectRequest(path, side) for path in paths), strict=True):
         if isinstance(outcome, ScanError) and outcome.reason in SEVERAL and path.is_dir():
-            yield from _inspect(sorted(file for file in path.rglob("*") if file.is_file()), side, workers)
+            yield from _inspect(_files_below(path), side, workers)
         else:
             yield path, outcome
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Its files, sorted; hidden ones and links are passed over, as where a folder is read as one scan."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def _print_inspection(path: Path, outcome: Inspection | ScanError) -> None:

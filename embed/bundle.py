@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import stat
 import zipfile
 import zlib
@@ -166,7 +167,7 @@ def _is_hidden(name: str) -> bool:
 def _why_not(info: zipfile.ZipInfo) -> tuple[str, str] | None:
     """(reason, the rest of the sentence) for a member that is not read."""
     path = PurePosixPath(info.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in info.filename:
+    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", info.filename):
         return "unsafe-name", "has a name that leaves its folder"
     if stat.S_ISLNK(info.external_attr >> 16):
         return "link", "is a symbolic link; links are not followed"

@@ -110,7 +110,7 @@ def decode_frame(ds: pydicom.Dataset, *, frame: int = 0) -> Stored:
     expected = (int(ds.Rows), int(ds.Columns), *((3,) if colour else ()))
     if stored.shape != expected:
         raise DamagedScan("no-size", f"the picture decodes to {stored.shape}; {expected} is declared")
-    return stored if colour else _only_stored_bits(stored, ds)
+    return stored if photometric(ds) == "PALETTE COLOR" else _only_stored_bits(stored, ds)
 
 
 def photometric(ds: pydicom.Dataset) -> str:
@@ -199,6 +199,8 @@ def numbers(value: Any) -> list[float]:
 def short(error: BaseException) -> str:
     """The first line of an error's text: decoders append their whole list of plug-ins."""
     lines = str(error).strip().splitlines()
+    if len(lines) > 1 and lines[0].endswith(":"):
+        lines[0] += f" {lines[1].strip()}"
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.dicom import decode_frame, is_dicom, parse
-from embed.prepare import encoder_view, grey_slices, shrink
+from embed.prepare import encoder_view, shrink
 from embed.read import read_scan
 from embed.scan import Scan, ScanError
 
@@ -63,7 +63,10 @@ def inspection_json(path: Path, outcome: Inspection | ScanError) -> dict[str, An
 
 
 def draw_inspection(inspections: list[Inspection]) -> Levels:
-    """A row a scan: the stored pixels (or the slices as they are shown), then what the encoder sees."""
+    """A row a scan: the stored pixels, then what the encoder sees; of a volume the decoded values above, what it sees below.
+
+    Of a film in a folder or zip only what the encoder sees.
+    """
     rows = [_row(inspection) for inspection in inspections]
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1])), constant_values=32) for row in rows]
@@ -81,12 +84,11 @@ def _row(inspection: Inspection) -> Levels:
     scan = inspection.scan
     seen = [_levels(picture) for picture in encoder_view(scan, side=PANEL)]
     if scan.kind == "xray":
-        shown = inspection.stored if inspection.stored is not None else _levels(scan.pixels[0])
-        return np.concatenate([_panel(shown), _panel(seen[0])], axis=1)
-    panels = [_panel(_levels(grey), PANEL // 2) for grey in grey_slices(scan)]
-    half = -(-len(panels) // 2)
-    lines = [panels[:half], panels[half:]]
-    lines[1] += [np.full_like(panels[0], 32)] * (half - len(lines[1]))
+        stored = [_panel(inspection.stored)] if inspection.stored is not None else []
+        return np.concatenate([*stored, _panel(seen[0])], axis=1)
+    low, high = float(scan.pixels.min()), float(scan.pixels.max())
+    values = [_levels((plane - low) / max(high - low, 1e-6)) for plane in scan.pixels]
+    lines = [[_panel(picture, PANEL // 3) for picture in pictures] for pictures in (values, seen)]
     return np.concatenate([np.concatenate(line, axis=1) for line in lines])
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.uid import ExplicitVRBigEndian
 
 from embed.dicom import items_of, numbers, short
 from embed.scan import DamagedScan, Flag, Pixels, UnsupportedScan
@@ -16,7 +17,7 @@ def apply_modality_lut(stored: Pixels, ds: pydicom.Dataset) -> tuple[Pixels, str
     """Stored values -> modality values, by the Modality LUT Sequence or rescale slope and intercept (PS3.3 C.11.1)."""
     luts = items_of(ds, "ModalityLUTSequence")
     if luts:
-        table, first, _ = _table_of(luts[0], signed=ds.PixelRepresentation == 1)
+        table, first, _ = _table_of(luts[0], ds)
         return _look_up(stored, table, first), f"modality LUT: table of {len(table)} (PS3.3 C.11.1.1)"
     slope, intercept = rescale_of(ds)
     if (slope, intercept) == (1, 0):
@@ -48,7 +49,7 @@ def apply_voi_lut(
     """
     luts = items_of(ds, "VOILUTSequence")
     if luts:
-        table, first, bits = _table_of(luts[0], signed=ds.PixelRepresentation == 1)
+        table, first, bits = _table_of(luts[0], ds)
         top = max(float(table.max()), 2.0**bits - 1)
         grey = _look_up(values, table, first) / np.float32(top)
         step = f"VOI LUT: table of {len(table)} (PS3.3 C.11.2.1.1)"
@@ -108,16 +109,17 @@ def has_contrast(grey: Pixels) -> bool:
     return bool(high - low > LEAST_CONTRAST)
 
 
-def _table_of(item: pydicom.Dataset, *, signed: bool) -> tuple[Pixels, int, int]:
-    """(entries, first value mapped, bits per entry) of a LUT item (PS3.3 C.11.1.1.1)."""
+def _table_of(item: pydicom.Dataset, ds: pydicom.Dataset) -> tuple[Pixels, int, int]:
+    """(entries, first value mapped, bits per entry) of a LUT item of `ds` (PS3.3 C.11.1.1.1)."""
+    words = ">u2" if ds.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "<u2"  # pydicom leaves OW as it lies
     try:
         length, first, bits = (int(number) for number in item.LUTDescriptor)
         length = length or 2**16
-        if signed and first >= 2**15:
+        if ds.PixelRepresentation == 1 and first >= 2**15:
             first -= 2**16  # the descriptor was written as unsigned beside signed pixels
         raw = item.LUTData
         if isinstance(raw, bytes):
-            table = np.frombuffer(raw, np.uint8 if len(raw) < 2 * length else "<u2", count=length)
+            table = np.frombuffer(raw, np.uint8 if len(raw) < 2 * length else words, count=length)
         else:
             table = np.atleast_1d(np.asarray(raw))
         if not 0 < length <= 2**16 or len(table) != length or not 1 <= bits <= 16:

@@ -35,7 +35,7 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
     if frame_count(ds) > 1:
         flags.append(Flag("multi-frame", f"the first of {frame_count(ds)} frames used"))
     if photometric(ds) in COLOUR:
-        grey, colour_step = _luma(stored, side=side)
+        grey, colour_step = _luma(stored, ds, side=side)
         steps.append(colour_step)
         flags.append(
             Flag("colour", f"a colour picture ({photometric(ds)}), perhaps a screenshot; polarity is taken as it shows")
@@ -81,8 +81,9 @@ def _grey_of(stored: Stored, ds: pydicom.Dataset, steps: list[str], flags: list[
     return grey
 
 
-def _luma(rgb: Stored, *, side: int) -> tuple[Pixels, str]:
-    top = np.float32(np.iinfo(rgb.dtype).max)
+def _luma(rgb: Stored, ds: pydicom.Dataset, *, side: int) -> tuple[Pixels, str]:
+    palette = photometric(ds) == "PALETTE COLOR"  # whose table fills its type
+    top = np.float32(np.iinfo(rgb.dtype).max if palette else 2 ** int(ds.BitsStored) - 1)
     grey = np.stack([shrink(rgb[..., channel], side=side) for channel in range(3)], axis=-1) @ LUMA / top
     if grey.min() == grey.max():
         raise DamagedScan("blank", "every pixel has the same colour; there is nothing to see")
@@ -102,13 +103,21 @@ def _shrink_stored(stored: Stored, ds: pydicom.Dataset, *, side: int) -> tuple[P
 
 def _padding(stored: Stored, ds: pydicom.Dataset) -> npt.NDArray[np.bool_] | None:
     """Which stored values are padding (PS3.3 C.7.5.1.1.2), None where the header declares none."""
-    low = ds.get("PixelPaddingValue")
-    if not isinstance(low, int):
+    low = _as_stored(ds.get("PixelPaddingValue"), stored)
+    if low is None:
         return None
-    limit = ds.get("PixelPaddingRangeLimit")
-    if not isinstance(limit, int) or limit == low:
+    limit = _as_stored(ds.get("PixelPaddingRangeLimit"), stored)
+    if limit is None or limit == low:
         return stored == low
     return (stored >= min(low, limit)) & (stored <= max(low, limit))
+
+
+def _as_stored(value: object, stored: Stored) -> int | None:
+    """A whole number of the header as the pixels write it: some machines write −2000 as 63536 beside signed pixels."""
+    if not isinstance(value, int):
+        return None
+    bits = stored.dtype.itemsize * 8
+    return value - 2**bits if stored.dtype.kind == "i" and value >= 2 ** (bits - 1) else value
 
 
 def _polarity_conflict(ds: pydicom.Dataset) -> list[Flag]:
@@ -129,6 +138,8 @@ def _projection_step(projection: Projection) -> str:
 
 
 def _projection_flags(projection: Projection) -> list[Flag]:
+    if projection.conflict:
+        return [Flag("view-conflict", projection.conflict)]
     if projection.view is View.LATERAL:
         return [Flag("lateral", f"a lateral film by its {projection.source}; most of an archive is frontal")]
     if projection.confidence is Confidence.NONE:

@@ -36,6 +36,7 @@ KEYWORDS = {
     0x00080018: "SOPInstanceUID",
     0x00080060: "Modality",
     0x0008103E: "SeriesDescription",
+    0x00100020: "PatientID",
     0x00180015: "BodyPartExamined",
     0x00180050: "SliceThickness",
     0x00180088: "SpacingBetweenSlices",
@@ -76,6 +77,7 @@ class Slice(NamedTuple):  # made by the hundred: a frozen dataclass takes five t
     plain: bool  # read without pydicom, so that its pixels can be reached without reading the rest
     instance_uid: str
     series_uid: str
+    patient_id: str
     sop_class: str
     modality: str
     image_type: tuple[str, ...]
@@ -107,8 +109,11 @@ def damage_named(name: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (ScanError, OSError, MemoryError):
+    except (OSError, MemoryError):
         raise
+    except ScanError as error:
+        told = str(error) if name in str(error) else f"{name}: {error}"
+        raise type(error)(error.reason, told) from error
     except Exception as error:
         raise DamagedScan("damaged-header", f"{name} cannot be read ({short(error)}); send it again") from error
 
@@ -311,6 +316,7 @@ def _slice(member: Member, frame: int, tags: Tags, *, plain: bool = False) -> Sl
         plain=plain,
         instance_uid=str(tags.get("SOPInstanceUID", "")),
         series_uid=str(tags.get("SeriesInstanceUID", "")),
+        patient_id=str(tags.get("PatientID", "")).strip(),
         sop_class=str(tags.get("SOPClassUID", "")),
         modality=str(tags.get("Modality", "")).strip(),
         image_type=tuple(str(tags.get("ImageType", "")).upper().split("\\")),

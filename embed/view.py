@@ -57,6 +57,7 @@ class Projection:
     confidence: Confidence
     source: str  # "ViewPosition", "SeriesDescription", "" where nothing states it
     placement: tuple[str, ...] = ()  # "portable", "erect", "sitting", "supine"
+    conflict: str | None = None  # where two coded elements disagree
 
 
 def projection_of(ds: pydicom.Dataset) -> Projection:
@@ -64,15 +65,20 @@ def projection_of(ds: pydicom.Dataset) -> Projection:
     texts = [(keyword, _words(ds, keyword)) for keyword in DESCRIPTIONS]
     stated = _words(ds, "ViewPosition")
     placement = _placement([stated, *(text for _, text in texts)])
-    if stated in VIEW_POSITIONS:
-        return Projection(VIEW_POSITIONS[stated], Confidence.HIGH, "ViewPosition", placement)
-    for code in items_of(ds, "ViewCodeSequence"):
-        if str(code.get("CodeValue")) in VIEW_CODES:
-            return Projection(VIEW_CODES[str(code.CodeValue)], Confidence.HIGH, "ViewCodeSequence", placement)
+    position = VIEW_POSITIONS.get(stated)
+    codes = [str(code.get("CodeValue")) for code in items_of(ds, "ViewCodeSequence")]
+    coded = next((VIEW_CODES[code] for code in codes if code in VIEW_CODES), None)
+    if position and coded and position is not coded:
+        conflict = f"View Position says {position}, the view code {coded}; the former was followed"
+        return Projection(position, Confidence.LOW, "ViewPosition", placement, conflict)
+    if position:
+        return Projection(position, Confidence.HIGH, "ViewPosition", placement)
+    if coded:
+        return Projection(coded, Confidence.HIGH, "ViewCodeSequence", placement)
     for keyword, text in texts:
         found = {view for view, pattern in VIEW_WORDS if pattern.search(text)}
         if len(found) > 1:
-            break  # "CHEST PA AND LATERAL" says what was ordered, not which of the two this is
+            continue  # "CHEST PA AND LATERAL" says what was ordered, not which of the two this is
         if found:
             return Projection(found.pop(), Confidence.MEDIUM, keyword, placement)
     for keyword, text in texts:

@@ -136,7 +136,7 @@ def study(
     except BAD_INPUT as error:
         _fail(str(error), code=2)
     except OSError as error:
-        _fail(f"{out}: cannot be written ({error.strerror})", code=1)
+        _fail(f"{out}: cannot be written ({error.strerror})", code=2)
     click.echo(f"wrote {written} and {written.with_name('run.json')}", err=True)
 
 
@@ -282,7 +282,7 @@ def _save_pictures(answers: Sequence[Answer], engine: SearchEngine, path: Path) 
         try:
             save_answer(answer, engine.snapshot, target)
         except OSError as error:
-            _fail(f"--picture {target}: cannot be written ({error.strerror})", code=1)
+            _fail(f"--picture {target}: cannot be written ({error.strerror})", code=2)
         click.echo(f"wrote {target}", err=True)
 
 

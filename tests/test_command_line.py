@@ -148,7 +148,7 @@ def test_a_query_without_an_index_is_refused(tmp_path: Path, film: Path) -> None
 
 def test_a_picture_that_cannot_be_written_is_refused(small_index: Path, film: Path) -> None:
     result = run_search("query", film, "--index", small_index, "--picture", film / "answer.png")
-    assert_refused(result, 1, "cannot be written")
+    assert_refused(result, 2, "cannot be written")
 
 
 def test_a_query_prints_a_table_for_people(small_index: Path, film: Path, tmp_path: Path) -> None:

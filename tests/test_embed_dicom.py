@@ -350,3 +350,44 @@ def test_small_saturated_and_other_pictures_are_doubted() -> None:
 
 def test_a_lateral_film_says_so() -> None:
     assert "lateral" in codes(read(RAMP, ViewPosition="LL")) and "lateral" not in codes(read(RAMP))
+
+
+def test_coded_views_that_disagree_are_flagged() -> None:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "399348003", "SCT", "antero-posterior"
+    scan = read(RAMP, ViewPosition="PA", ViewCodeSequence=[code])
+    assert scan.view == View.PA and "view-conflict" in codes(scan)
+
+
+def test_a_view_named_plainly_counts_after_an_ambiguous_description() -> None:
+    scan = read(RAMP, ViewPosition=None, SeriesDescription="Chest PA/LAT", ProtocolName="Chest PA erect")
+    assert scan.view == View.PA
+
+
+def test_a_big_endian_lut_gives_the_same_scan() -> None:
+    table = [min(value * value // 4096, 4095) for value in range(4096)]
+    little = read(RAMP, VOILUTSequence=[lut_item(table, 0, 12)])
+    item = lut_item(table, 0, 12)
+    item.LUTData = np.array(table, ">u2").tobytes()
+    item["LUTData"].VR = "OW"
+    ds = dicom_dataset(RAMP, VOILUTSequence=[item])
+    ds.PixelData = RAMP.astype(">u2").tobytes()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, ds, enforce_file_format=True, little_endian=False, implicit_vr=False)
+    np.testing.assert_array_equal(read_scan_bytes(buffer.getvalue(), side=4096).pixels, little.pixels)
+
+
+def test_colour_of_12_bits_is_not_taken_for_black() -> None:
+    ds = dicom_dataset(RAMP, PhotometricInterpretation="RGB", SamplesPerPixel=3, PlanarConfiguration=0)
+    ds.PixelData = np.dstack([RAMP | 0xF000] * 3).tobytes()  # with garbage above the bits stored
+    np.testing.assert_allclose(read_scan_bytes(to_bytes(ds), side=4096).pixels[0], RAMP / 4095, atol=1e-6)
+
+
+def test_padding_written_without_its_sign_is_recognised() -> None:
+    pixels = RAMP.astype(np.int16) - 2048
+    pixels[4:8, 4:8] = -2000
+    ds = dicom_dataset(pixels, WindowCenter=0, PhotometricInterpretation="MONOCHROME1")
+    ds.add_new("PixelPaddingValue", "US", 63536)
+    scan = read_scan_bytes(to_bytes(ds), side=4096)
+    assert (scan.pixels[0, 4:8, 4:8] == 0).all()

@@ -21,6 +21,7 @@ from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ExplicitVRL
 
 from embed.bundle import Member, bundle_from_zip_bytes, open_bundle
 from embed.dicom import decode_frame, parse
+from embed.read import read_scan
 from embed.scan import DamagedScan, ScanError, UnsupportedScan
 from embed.series import Series, choose_series, find_series, read_full_volume, read_volume_scan
 from embed.slices import NotPlain, scan_tags, tags_of
@@ -418,3 +419,17 @@ def test_damage_in_a_needed_slice_is_named() -> None:
     with pytest.raises(DamagedScan) as cut:
         read_full_volume(series)
     assert cut.value.reason == "too-short"
+
+
+def test_slices_of_two_patients_are_refused_and_a_damaged_slice_is_named(tmp_path: Path) -> None:
+    hu, _ = real_ct()
+    for number, plane in enumerate(hu[::4]):
+        stored = (plane + 1024).astype(np.uint16)
+        ds = ct_dataset(stored, number, PatientID="A" if number % 2 else "B", SOPInstanceUID=f"2.25.9.{number + 1}")
+        (tmp_path / f"slice{number:02}.dcm").write_bytes(to_bytes(ds))
+    with pytest.raises(UnsupportedScan, match="2 patients"):
+        read_scan(tmp_path, side=64)
+    damaged = files_of(hu)
+    damaged[60] = damaged[60][:-5000]
+    with pytest.raises(DamagedScan, match="slice"):
+        read_full_volume(found(damaged))
