@@ -14,6 +14,7 @@ from embed.luts import percentile_window
 from embed.scan import DamagedScan, Flag, Header, Pixels, Provenance, Scan, UnsupportedScan
 
 COARSE_SLICES, COARSE_SIDE = 14, 128  # what the lungs are looked for in
+LEAST_AIR, LEAST_TISSUE = 0.03, 0.1  # shares of a chest CT, whose field of view may be cropped to the body
 MARGIN = 0.06  # of the lungs' bounding box, on every side
 
 
@@ -139,8 +140,9 @@ def _lungs_of(source: VolumeSource) -> tuple[Extent | None, list[Flag]]:
     sample = _evenly(count, COARSE_SLICES, None)
     coarse = source.decode(sample, side=COARSE_SIDE)
     found = find_lungs(coarse)
+    doubts = _hounsfield_doubts(coarse)
     if found is None:
-        return None, [Flag("no-lungs", "no lungs were found; the whole extent is used")]
+        return None, [Flag("no-lungs", "no lungs were found; the whole extent is used"), *doubts]
     down, across = rows / coarse.shape[1], columns / coarse.shape[2]
     ends = [-0.5, *(0.5 * (low + high) for low, high in pairwise(sample)), count - 0.5]
     return Extent(
@@ -150,7 +152,22 @@ def _lungs_of(source: VolumeSource) -> tuple[Extent | None, list[Flag]]:
         bottom=found.bottom * down,
         left=found.left * across,
         right=found.right * across,
-    ), []
+    ), doubts
+
+
+def _hounsfield_doubts(coarse: Pixels) -> list[Flag]:
+    """A chest in Hounsfield units has air, near −1000, and soft tissue, near 0; else its rescale is probably wrong."""
+    air = float(((coarse > -1100) & (coarse < -700)).mean())
+    tissue = float(((coarse > -150) & (coarse < 200)).mean())
+    if air >= LEAST_AIR and tissue >= LEAST_TISSUE:
+        return []
+    share = f"{air:.0%} of it near air, {tissue:.0%} near soft tissue"
+    return [
+        Flag(
+            "hounsfield-doubtful",
+            f"the values are not those of a chest in Hounsfield units ({share}); is the rescale right?",
+        )
+    ]
 
 
 def _evenly(count: int, wanted: int, extent: Extent | None) -> list[int]:

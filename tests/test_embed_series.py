@@ -401,7 +401,7 @@ def test_only_the_slices_that_are_needed_are_decoded(monkeypatch: pytest.MonkeyP
 
 def test_a_volume_without_lungs_is_used_whole_and_flagged() -> None:
     scan = read_volume_scan(found(files_of(np.maximum(noise(), 0))), side=16)
-    assert [flag.code for flag in scan.provenance.flags] == ["no-lungs"]
+    assert [flag.code for flag in scan.provenance.flags] == ["no-lungs", "hounsfield-doubtful"]
     assert scan.pixels.shape == (12, 16, 22)
 
 
@@ -433,3 +433,12 @@ def test_slices_of_two_patients_are_refused_and_a_damaged_slice_is_named(tmp_pat
     damaged[60] = damaged[60][:-5000]
     with pytest.raises(DamagedScan, match="slice"):
         read_full_volume(found(damaged))
+
+
+@pytest.mark.parametrize("intercept", [0, -2048])
+def test_a_chest_with_a_wrong_rescale_is_doubted(intercept: int) -> None:
+    hu, _ = real_ct()
+    right = read_volume_scan(found(files_of(hu)), side=64)
+    wrong = read_volume_scan(found(files_of(hu, RescaleIntercept=intercept)), side=64)
+    assert "hounsfield-doubtful" not in {flag.code for flag in right.provenance.flags}
+    assert "hounsfield-doubtful" in {flag.code for flag in wrong.provenance.flags}
