@@ -23,7 +23,7 @@ Tags = dict[str, str | int]  # keyword -> text with its backslashes, or a number
 
 HEAD_BYTES = (16 * 1024, 512 * 1024)  # enough for most headers; then for those with large private elements
 DEEPEST = 16  # sequences within sequences; deeper ones are left to pydicom
-PIXEL_DATA, UNDEFINED = 0x7FE00010, 0xFFFFFFFF
+UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 IMPLICIT = "1.2.840.10008.1.2"
 NOT_PLAIN = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.4.95")  # deflated, big endian

@@ -125,11 +125,6 @@ class Catalogue:
         start, _ = self._starts[kind]
         return _case(self._table.slice(start + row, 1).to_pylist()[0], self.endpoints)
 
-    def rows(self) -> list[tuple[str, int, str, str | None, str]]:
-        """(kind, row, patient_id, view, file_hash) of every case."""
-        picked = [self._table.column(name).to_pylist() for name in ("kind", "row", "patient_id", "view", "file_hash")]
-        return list(zip(*picked, strict=True))
-
     def where(self, condition: str, kind: str) -> RowNumbers:
         """The rows of `kind` for which an SQL condition over the columns holds, rising.
 
