@@ -59,7 +59,7 @@ def inspect_files(paths: tuple[Path, ...], side: int, picture: Path | None, as_j
     A folder of several radiographs is taken file by file. Exits with 2 if anything was refused.
     """
     with IsolatedWorkers(inspect_request, workers=min(len(paths), os.cpu_count() or 1)) as workers:
-        outcomes = list(_inspect(paths, side, workers))
+        outcomes = list(_inspect(paths, side, workers, pictured=picture is not None))
     if as_json:
         click.echo(json.dumps([inspection_json(path, outcome) for path, outcome in outcomes]))
     else:
@@ -78,13 +78,13 @@ def inspect_files(paths: tuple[Path, ...], side: int, picture: Path | None, as_j
 
 
 def _inspect(
-    paths: Iterable[Path], side: int, workers: IsolatedWorkers[InspectRequest, Inspection]
+    paths: Iterable[Path], side: int, workers: IsolatedWorkers[InspectRequest, Inspection], *, pictured: bool
 ) -> Iterator[tuple[Path, Inspection | ScanError]]:
     """Each path with its scan or refusal; a folder of several radiographs gives each of its files."""
     paths = list(paths)
-    for path, outcome in zip(paths, workers.map(InspectRequest(path, side) for path in paths), strict=True):
+    for path, outcome in zip(paths, workers.map(InspectRequest(path, side, pictured) for path in paths), strict=True):
         if isinstance(outcome, ScanError) and outcome.reason in SEVERAL and path.is_dir():
-            yield from _inspect(_files_below(path), side, workers)
+            yield from _inspect(_files_below(path), side, workers, pictured=pictured)
         else:
             yield path, outcome
 

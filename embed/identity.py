@@ -18,6 +18,8 @@ from embed.dicom import Stored
 from embed.prepare import grey_slices, stretch
 from embed.scan import PixelIdentity, Pixels, Scan
 
+WindowBits = npt.NDArray[np.bool_]  # (windows, 256)
+
 SIDE = 128  # pixels: what remains of the picture before its frequencies are taken
 FREQUENCIES = 16  # a side; their signs make 16 × 16 = 256 bits
 BITS = FREQUENCIES**2
@@ -74,10 +76,24 @@ def picture_distances(grey: Pixels, stored: Sequence[str]) -> npt.NDArray[np.int
 
     A copy of the same picture, cropped by up to 4 % more or less than the stored one, lies within `SAME_PICTURE_DISTANCE`.
     """
+    return bit_distances(window_bits(grey), hash_bits(stored))
+
+
+def window_bits(grey: Pixels) -> WindowBits:
+    """The bits of `grey` in each of the 625 windows."""
+    return _bits(grey, ALL_WAVES)
+
+
+def hash_bits(stored: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """The bits of perceptual hashes (n, 256)."""
     packed = np.frombuffer(bytes.fromhex("".join(stored)), np.uint8).reshape(len(stored), BITS // 8)
-    known = 2 * np.unpackbits(packed, axis=1).astype(np.float32) - 1
-    asked = 2 * _bits(grey, ALL_WAVES).astype(np.float32) - 1
-    return np.rint((BITS - (known @ asked.T).max(axis=1)) / 2).astype(np.int64)
+    return np.unpackbits(packed, axis=1).astype(bool)
+
+
+def bit_distances(asked: WindowBits, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Of each row of `known` (n, 256), the bits that differ from the window where fewest do (n,)."""
+    likeness = (2 * known.astype(np.float32) - 1) @ (2 * asked.astype(np.float32) - 1).T
+    return np.rint((BITS - likeness.max(axis=1)) / 2).astype(np.int64)
 
 
 def _bits(grey: Pixels, waves: Pixels) -> npt.NDArray[np.bool_]:
@@ -88,7 +104,8 @@ def _bits(grey: Pixels, waves: Pixels) -> npt.NDArray[np.bool_]:
     flat = waves.reshape(-1, SIDE)
     spectra = (flat @ picture @ flat.T).reshape(len(waves), FREQUENCIES, len(waves), FREQUENCIES)
     spectra = spectra.transpose(0, 2, 1, 3).reshape(-1, BITS)
-    above: npt.NDArray[np.bool_] = spectra > np.median(spectra, axis=1, keepdims=True)
+    middle = np.sort(spectra, axis=1)[:, BITS // 2 - 1 : BITS // 2 + 1]  # np.median takes six times as long
+    above: npt.NDArray[np.bool_] = spectra > middle.mean(axis=1, keepdims=True)
     return above
 
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from embed.dicom import decode_frame, is_dicom, parse
+from embed.dicom import decode_frame, parse
 from embed.prepare import encoder_view, shrink
-from embed.read import read_scan
+from embed.read import film_bytes, read_scan
 from embed.scan import Scan, ScanError
 
 Levels = npt.NDArray[np.uint8]  # (rows, columns), 8-bit grey
@@ -24,11 +24,12 @@ class InspectRequest:
 
     path: Path
     side: int
+    pictured: bool  # whether the stored pixels are wanted too
 
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """A scan that could be read, with its pixels as they are stored where it is a single DICOM film."""
+    """A scan that could be read, with its pixels as they are stored where they were wanted and it is a DICOM film."""
 
     scan: Scan
     stored: Levels | None
@@ -37,7 +38,8 @@ class Inspection:
 def inspect_request(request: InspectRequest) -> Inspection:
     """What a worker process answers. Raises `ScanError`."""
     scan = read_scan(request.path, side=request.side)
-    return Inspection(scan, _stored_levels(request.path) if scan.kind == "xray" else None)
+    is_dicom_film = scan.kind == "xray" and scan.provenance.format == "dicom"
+    return Inspection(scan, _stored_levels(request.path) if request.pictured and is_dicom_film else None)
 
 
 def inspection_json(path: Path, outcome: Inspection | ScanError) -> dict[str, Any]:
@@ -45,12 +47,15 @@ def inspection_json(path: Path, outcome: Inspection | ScanError) -> dict[str, An
     if isinstance(outcome, ScanError):
         return {"file": str(path), "refused": {"reason": outcome.reason, "message": str(outcome)}}
     scan = outcome.scan
-    identity = scan.identity
+    identity, projection = scan.identity, scan.projection
     return {
         "file": str(path),
         "kind": scan.kind,
         "modality": scan.modality,
         "view": scan.view,
+        "view_confidence": projection.confidence if projection else None,
+        "view_source": (projection.source or None) if projection else None,
+        "placement": list(projection.placement) if projection else [],
         "shape": list(scan.pixels.shape),
         "spacing_mm": list(scan.spacing_mm) if scan.spacing_mm else None,
         "format": scan.provenance.format,
@@ -63,10 +68,7 @@ def inspection_json(path: Path, outcome: Inspection | ScanError) -> dict[str, An
 
 
 def draw_inspection(inspections: list[Inspection]) -> Levels:
-    """A row a scan: the stored pixels, then what the encoder sees; of a volume the decoded values above, what it sees below.
-
-    Of a film in a folder or zip only what the encoder sees.
-    """
+    """A row a scan: a DICOM film's stored pixels, then what the encoder sees; a volume's decoded values above what it sees."""
     rows = [_row(inspection) for inspection in inspections]
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1])), constant_values=32) for row in rows]
@@ -92,11 +94,8 @@ def _row(inspection: Inspection) -> Levels:
     return np.concatenate([np.concatenate(line, axis=1) for line in lines])
 
 
-def _stored_levels(path: Path) -> Levels | None:
-    data = path.read_bytes() if path.is_file() else b""
-    if not is_dicom(data):
-        return None
-    stored = decode_frame(parse(data))
+def _stored_levels(path: Path) -> Levels:
+    stored = decode_frame(parse(film_bytes(path)))
     plane = stored if stored.ndim == 2 else stored[..., 0]
     small = shrink(plane, side=PANEL)
     low, high = float(small.min()), float(small.max())

@@ -1,11 +1,10 @@
-"""NIfTI volumes -> `Scan`: CT where the values are Hounsfield units, else MR."""
+"""NIfTI volumes -> `Scan`."""
 
 import gzip
 import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ import numpy.typing as npt
 from embed.dicom import short
 from embed.identity import file_hash
 from embed.limits import MAX_INFLATED_BYTES, MAX_VOLUME_PIXELS
+from embed.nifti_axes import axes_of
+from embed.nifti_kind import guess_kind, sample_of
 from embed.prepare import shrink
 from embed.scan import DamagedScan, Flag, Header, Pixels, Scan, ScanError, UnsupportedScan
 from embed.volume import Box, full_volume_scan, volume_scan
@@ -21,7 +22,6 @@ from embed.volume import Box, full_volume_scan, volume_scan
 GZIP_MAGIC = b"\x1f\x8b"
 MAGIC = {b"n+1\0": 344, b"n+2\0": 4}  # NIfTI-1 and NIfTI-2 in one file, and where they say so
 PAIR_MAGIC = {b"ni1\0": 344, b"ni2\0": 4}  # the header of a .hdr and .img pair
-LUNG_AIR_HU = -500.0  # no MR is this negative; every chest CT is
 PIECE_BYTES = 2**20  # a gzip is unpacked bit by bit: one large read would reserve its whole limit
 
 
@@ -30,9 +30,10 @@ class NiftiVolume:
     """A `VolumeSource` over a file's bytes: only the slices asked for are scaled."""
 
     stored: npt.NDArray[Any]  # (slices, rows, columns) from feet to head, front to back, right to left; a view
+    kind: str
     slope: float
     intercept: float
-    spacing_mm: tuple[float, float, float] | None
+    spacing_mm: tuple[float, float, float]
     steps: tuple[str, ...]
     flags: tuple[Flag, ...]
     digest: str
@@ -45,11 +46,6 @@ class NiftiVolume:
     def shape(self) -> tuple[int, int, int]:
         slices, rows, columns = self.stored.shape
         return slices, rows, columns
-
-    @cached_property
-    def kind(self) -> str:
-        ends = np.array([self.stored.min(), self.stored.max()], float) * self.slope + self.intercept
-        return "ct" if ends.min() <= LUNG_AIR_HU else "mri"
 
     def decode(self, indices: Sequence[int], *, box: Box | None = None, side: int | None = None) -> Pixels:
         box = box or Box(0, self.shape[1], 0, self.shape[2])
@@ -114,29 +110,14 @@ def _volume_of(data: bytes, digest: str) -> NiftiVolume:
     kind = nibabel.Nifti2Header if data[4:8] == b"n+2\0" else nibabel.Nifti1Header
     header = kind.from_fileobj(io.BytesIO(data), check=False)
     stored = _view(data, header)
-    affine = header.get_best_affine()
-    flags = []
-    if not (int(header["qform_code"]) or int(header["sform_code"])):
-        flags.append(Flag("no-orientation", "neither qform nor sform is stated; the axes are taken as NIfTI's default"))
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise DamagedScan(
-            "damaged-orientation", "the affine of the NIfTI header is not invertible; export the volume again"
-        )
-    axes = nibabel.io_orientation(affine)  # for each stored axis: which of right, front, head, and which way
-    order = [int(np.flatnonzero(axes[:, 0] == axis)[0]) for axis in (2, 1, 0)]
-    # NIfTI's right, front and head grow; ours go right to left and front to back, so those two run against it.
-    ways = [int(axes[stored_axis, 1]) * way for stored_axis, way in zip(order, (1, -1, -1), strict=True)]
-    volume = stored.transpose(order)[:: ways[0], :: ways[1], :: ways[2]]
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    axes = axes_of(header)
+    volume = stored.transpose(axes.order)[:: axes.ways[0], :: axes.ways[1], :: axes.ways[2]]
     slope, intercept = header.get_slope_inter()
     slope, intercept = (1.0, 0.0) if slope is None else (float(slope), float(intercept))
-    steps = (
-        f"NIfTI axes {''.join(nibabel.aff2axcodes(affine))} turned to feet–head, front–back, right–left",
-        f"rescaled ×{slope:g} {intercept:+g}",
-        f"taken as CT where a value is at most {LUNG_AIR_HU:g} HU, else as MR",
-    )
-    spacing = (float(sizes[order[0]]), float(sizes[order[1]]), float(sizes[order[2]]))
-    return NiftiVolume(volume, slope, intercept, spacing, steps, tuple(flags), digest)
+    guess = guess_kind(sample_of(volume, slope, intercept))
+    steps = (axes.step, f"rescaled ×{slope:g} {intercept:+g}", guess.step)
+    flags = (*axes.flags, *guess.flags)
+    return NiftiVolume(volume, guess.kind, slope, intercept, axes.spacing_mm, steps, flags, digest)
 
 
 def _view(data: bytes, header: Any) -> npt.NDArray[Any]:

@@ -59,6 +59,7 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
         provenance=Provenance("dicom", file_hash, tuple(steps), tuple(flags)),
         header=header_of(ds),
         identity=identity_of(stored, cropped),
+        projection=projection,
     )
 
 

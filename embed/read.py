@@ -55,6 +55,13 @@ def read_scan_bytes(data: bytes, *, side: int) -> Scan:
     return _read_member(Member("file", lambda: data, lambda count: data[:count]), side=side)
 
 
+def film_bytes(*paths: Path) -> bytes:
+    """The file of the one radiograph that `read_scan` makes of the same paths. Raises `ScanError`."""
+    members = open_bundle(paths).members
+    (film,) = members if len(members) == 1 else filter(_is_film, members)
+    return film.read()
+
+
 def _read_bundle(bundle: Bundle, *, side: int) -> Scan:
     if len(bundle.members) == 1:
         return _with_dropped(_read_member(bundle.members[0], side=side), bundle.dropped)

@@ -6,37 +6,29 @@ This guards against accidents, not against an intruder: answers are pickles, and
 import contextlib
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Generic, NoReturn, Self, TypeVar, cast
+from typing import Any, BinaryIO, Generic, Self, TypeVar, cast
 
 from embed.scan import ScanError
-
-if sys.platform != "win32":
-    import resource
+from embed.worker import TOO_MUCH_MEMORY, receive, send
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 4  # items per worker that `map` takes before their turn: enough to ride over one slow file
 START_SECONDS = 60.0  # to import the function: 0.3 s on a quiet machine, far more from a cold network drive
-TOO_MUCH_MEMORY = "too-much-memory"
-OPENCV_NO_MEMORY = -4  # cv2.error.code, cv::Error::StsNoMem
-LENGTH_BYTES = 8  # a message on the pipe is its length, big-endian, and a pickle
-PR_SET_PDEATHSIG = 1  # prctl(2)
 
 # Not multiprocessing: its spawn imports the parent's __main__ again, and with it onnxruntime, faiss and duckdb.
 # -P and the parent's own sys.path: nothing is imported from whatever folder we happen to run in.
-BOOT = "import sys; sys.path[:] = sys.argv[2:]; from embed.sandbox import serve; serve(int(sys.argv[1]))"
+BOOT = "import sys; sys.path[:] = sys.argv[2:]; from embed.worker import serve; serve(int(sys.argv[1]))"
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
 )
@@ -175,7 +167,7 @@ class _Worker:
         self._late = False
         self._useless = False
         with contextlib.suppress(OSError):  # if it is dead already, the first item is told so
-            _send(self._inbox, function)
+            send(self._inbox, function)
 
     @property
     def spent(self) -> bool:
@@ -227,8 +219,8 @@ class _Worker:
         timer.start()
         try:
             if message is not None:
-                _send(self._inbox, message)
-            return _receive(self._outbox)
+                send(self._inbox, message)
+            return receive(self._outbox)
         except (OSError, EOFError):
             self._process.wait()
             return None
@@ -252,89 +244,6 @@ class _Worker:
         if code is None or code >= 0:
             return f"exit code {code}"
         return f"signal {-code}" + (", perhaps for want of memory" if -code in (6, 9) else "")
-
-
-def serve(memory_bytes: int) -> NoReturn:
-    """The worker's side: import the function that comes first, then answer items until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
-    inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    for standard in (0, 1, 2):  # what a C library prints must reach neither the pipe nor a terminal
-        os.dup2(os.open(os.devnull, os.O_RDWR), standard)
-    _limit(memory_bytes)
-    try:
-        functions: list[Callable[[Any], Any]] = []
-        _send(outbox, _answer(lambda first: functions.append(pickle.loads(first)), _receive(inbox), memory_bytes))
-        while True:
-            _send(outbox, _answer(lambda item: functions[0](pickle.loads(item)), _receive(inbox), memory_bytes))
-    finally:
-        os._exit(1)  # the parent is gone; no thread of a library may hold us back
-
-
-def _limit(memory_bytes: int) -> None:
-    """Bind this process to its limits, as far as the platform has them, and to the life of its parent."""
-    if sys.platform == "win32":
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if memory_bytes:
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        allowed = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
-        with contextlib.suppress(ValueError):  # macOS refuses
-            resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    if sys.platform == "linux":
-        import ctypes
-
-        # For a decoder that hangs while the parent is killed: the closed pipe alone would never be noticed. The signal
-        # comes when the *thread* that started us ends; that is the one that owns us, so it has no further use for us.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _answer(call: Callable[[bytes], object], message: bytes, memory_bytes: int) -> bytes:
-    """(result, None) or (None, error), pickled."""
-    try:
-        return pickle.dumps((call(message), None), pickle.HIGHEST_PROTOCOL)
-    except Exception as error:
-        told: Exception = error
-        if _is_want_of_memory(error):
-            limit = f"its limit of {memory_bytes / 2**30:g} GiB" if memory_bytes else "what the machine has"
-            told = ScanError(
-                TOO_MUCH_MEMORY, f"decoding needs more memory than {limit}; leave the file out, or raise the limit"
-            )
-        elif not isinstance(error, ScanError):
-            error.add_note("In the decoding worker:\n" + traceback.format_exc())
-        try:
-            packed = pickle.dumps((None, told))
-            pickle.loads(packed)
-        except Exception:  # an exception class with arguments of its own, as several libraries have
-            packed = pickle.dumps((None, RuntimeError("".join(traceback.format_exception(error)))))
-        return packed
-
-
-def _is_want_of_memory(error: BaseException | None) -> bool:
-    """Also behind a refusal: readers turn whatever a decoder raises into a `DamagedScan`, and the file is not at fault."""
-    while error is not None:
-        if isinstance(error, MemoryError) or getattr(error, "code", None) == OPENCV_NO_MEMORY:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _send(pipe: BinaryIO, message: bytes) -> None:
-    pipe.write(len(message).to_bytes(LENGTH_BYTES, "big"))
-    pipe.write(message)
-    pipe.flush()
-
-
-def _receive(pipe: BinaryIO) -> bytes:
-    """The next message. Raises EOFError when the other side has ended, be it in the middle."""
-    length = int.from_bytes(_read(pipe, LENGTH_BYTES), "big")
-    return _read(pipe, length)
-
-
-def _read(pipe: BinaryIO, count: int) -> bytes:
-    data = pipe.read(count)
-    if len(data) < count:
-        raise EOFError
-    return data
 
 
 def _closed() -> RuntimeError:

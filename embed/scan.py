@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from embed.view import Projection
 
 Pixels = npt.NDArray[np.float32]  # (slices, rows, columns)
 
@@ -98,3 +102,4 @@ class Scan:
     provenance: Provenance
     header: Header = Header()
     identity: PixelIdentity | None = None
+    projection: "Projection | None" = None  # of a DICOM radiograph: how its view is known, how the patient was placed

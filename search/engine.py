@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from embed.copies import KnownPictures
 from embed.encoder import Encoder, EncoderError, load_encoder
 from embed.scan import Scan
 from index.case import Endpoint, State
@@ -31,6 +32,7 @@ class Archive:
         self.patient_ids = catalogue.values("patient_id", kind)
         self.file_hashes = catalogue.values("file_hash", kind)
         self.pixel_hashes = catalogue.values("pixel_hash", kind)
+        self._pictures = KnownPictures(list(catalogue.values("perceptual_hash", kind))) if kind == "xray" else None
         names = np.char.add(
             np.char.add(catalogue.values("cohort", kind).astype(str), "\n"), self.patient_ids.astype(str)
         )
@@ -45,6 +47,15 @@ class Archive:
         """Which rows hold this very file, or the same decoded pixels under another name (n,)."""
         same: npt.NDArray[np.bool_] = self.file_hashes == scan.provenance.file_hash
         return same | (self.pixel_hashes == scan.identity.exact) if scan.identity else same
+
+    def copies_of(self, scan: Scan) -> npt.NDArray[np.bool_]:
+        """Which rows hold a film that looks like a copy of this one, recompressed or cropped a little (n,).
+
+        None of CT and MR: how near copies lie was measured on films only.
+        """
+        if self._pictures is None:
+            return np.zeros(len(self.patients), bool)
+        return self._pictures.copies_of(scan.pixels[0])
 
     def rows_of_view(self, view: str) -> npt.NDArray[np.bool_]:
         found: npt.NDArray[np.bool_] = self.views == view
@@ -86,9 +97,10 @@ class SearchEngine:
         archive, store = self.archives[kind], self.snapshot.stores[kind]
         k = self._wanted(question.k, archive, kind)
         own = self._own_patients(scans, question, archive)
+        copies = _copies(scans, archive) & ~np.isin(archive.patients, own)
         base = self.rows_where(kind, question.where)
         if not question.include_own:
-            base &= ~np.isin(archive.patients, own)
+            base &= ~np.isin(archive.patients, [*own, *archive.patients[copies]])
         views = [self._view(scan, archive) for scan in scans]
         signatures = self.snapshot.transforms[kind].apply(self.encoder.encode(scans))
         eligible = np.zeros(len(base), bool)
@@ -122,7 +134,7 @@ class SearchEngine:
         answer = Answer(
             self.snapshot.manifest.name, tuple(scans), tuple(views), int(eligible.sum()), neighbours, outcomes, ()
         )
-        return Answer(**(vars(answer) | {"warnings": tuple(_warnings(answer, question, k))}))
+        return Answer(**(vars(answer) | {"warnings": tuple(_warnings(answer, question, k, copies=int(copies.sum())))}))
 
     def rows_where(self, kind: str, where: str | None) -> npt.NDArray[np.bool_]:
         """Which rows of `kind` a condition allows (n,). Raises `FilterError`."""
@@ -200,12 +212,23 @@ def _same_person(patients: Codes, pixel_hashes: npt.NDArray[np.object_]) -> Code
     return np.unique(merged[patients], return_inverse=True)[1].astype(np.int64)
 
 
-def _warnings(answer: Answer, question: Question, k: int) -> list[str]:
-    """What the reader must doubt."""
+def _copies(scans: Sequence[Scan], archive: Archive) -> npt.NDArray[np.bool_]:
+    """Which rows look like a copy of any of the scans (n,)."""
+    copies: npt.NDArray[np.bool_] = np.any([archive.copies_of(scan) for scan in scans], axis=0)
+    return copies
+
+
+def _warnings(answer: Answer, question: Question, k: int, *, copies: int) -> list[str]:
+    """What the reader must doubt; `copies` counts archived films like the query, of patients not known to be its own."""
     warnings = [f"The query: {flag.message}." for scan in answer.scans for flag in scan.provenance.flags]
     people = {scan.header.patient_id for scan in answer.scans} - {None}
     if len(people) > 1:
         warnings.append(f"The scans asked together are of {len(people)} patients by their headers.")
+    if copies:
+        like = "1 archived film looks like a copy" if copies == 1 else f"{copies} archived films look like copies"
+        left_out = "their patients are left out" if copies > 1 else "its patient is left out"
+        end = "" if question.include_own else f"; {left_out}"
+        warnings.append(f"{like} of the query (recompressed or cropped){end}.")
     if None in answer.views and answer.scans[0].kind == "xray":
         warnings.append(
             "The query's view is not known: neighbours of any view are shown, and AP films come from sicker patients."

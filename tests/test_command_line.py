@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -18,7 +19,7 @@ from embed.encoders.histogram import HistogramEncoder
 from embed.scan import Scan
 from tests.archives import change_cells, table_archive
 from tests.conftest import run_build, run_search
-from tests.films import dicom_bytes, phantom
+from tests.films import dicom_bytes, phantom, png_bytes
 from tests.test_embed_encoders import tiny_network
 
 
@@ -226,6 +227,44 @@ def test_inspect_tells_steps_flags_and_refusals(film: Path, tmp_path: Path) -> N
     assert (tmp_path / "seen.png").stat().st_size > 1000
     document = json.loads(CliRunner().invoke(embed_main, ["inspect", str(film), "--json"]).stdout)
     assert document[0]["kind"] == "xray" and document[0]["pixel_hash"] and "Covid77" not in json.dumps(document)
+
+
+def test_inspect_tells_how_a_view_is_known_and_how_the_patient_was_placed(tmp_path: Path) -> None:
+    stated = {
+        "a.dcm": dicom_bytes(phantom(), ViewPosition="PA", SeriesDescription="CHEST ERECT"),
+        "b.dcm": dicom_bytes(phantom(), ViewPosition=None, StudyDescription="Mobile chest, supine"),
+        "c.dcm": dicom_bytes(phantom(), ViewPosition=None),
+        "d.png": png_bytes(phantom()),
+    }
+    for name, data in stated.items():
+        (tmp_path / name).write_bytes(data)
+    result = CliRunner().invoke(embed_main, ["inspect", *(str(tmp_path / name) for name in stated), "--json"])
+    told = [
+        [entry[name] for name in ("view", "view_confidence", "view_source", "placement")]
+        for entry in json.loads(result.stdout)
+    ]
+    assert told == [
+        ["PA", "high", "ViewPosition", ["erect"]],
+        ["AP", "low", "StudyDescription", ["portable", "supine"]],
+        [None, "none", None, []],
+        [None, None, None, []],
+    ]
+
+
+def test_inspect_pictures_a_film_in_a_folder_or_zip_with_its_stored_pixels(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "film").write_bytes(film.read_bytes())
+    (tmp_path / "study" / "note.txt").write_text("hello")
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        archive.write(film, "film.dcm")
+    pictures = []
+    for path in (film, tmp_path / "study", tmp_path / "study.zip"):
+        result = CliRunner().invoke(embed_main, ["inspect", str(path), "--picture", str(tmp_path / "seen.png")])
+        assert result.exit_code == 0, result.output
+        pictures.append((tmp_path / "seen.png").read_bytes())
+    assert pictures[0] == pictures[1] == pictures[2]
+    shown = cv2.imread(str(tmp_path / "seen.png"), cv2.IMREAD_GRAYSCALE)
+    assert shown.shape[1] == 2 * 448 and (shown[:448] != 32).mean(axis=0).reshape(2, 448).mean(axis=1).min() > 0.5
 
 
 # --- what may not stop or spoil a build

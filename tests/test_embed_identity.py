@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pytest
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from embed.identity import SAME_PICTURE_DISTANCE, exact_hash, perceptual_hash, picture_distances
+from embed.copies import KnownPictures
+from embed.identity import SAME_PICTURE_DISTANCE, exact_hash, perceptual_hash, picture_distances, window_bits
 from embed.read import read_scan_bytes
 from embed.scan import PixelIdentity, Pixels
 from tests.conftest import missing
@@ -53,6 +54,27 @@ def test_the_exact_hash_ignores_byte_order_and_depends_on_every_pixel_and_the_sh
 def test_the_perceptual_hash_is_the_same_for_a_stretched_copy() -> None:
     grey = phantom(600, 500).astype(np.float32) / np.float32(4095)
     assert picture_distances(np.float32(0.2) + np.float32(0.5) * grey, [perceptual_hash(grey)])[0] <= 2
+
+
+def test_copies_among_many_are_those_within_the_distance_in_any_window() -> None:
+    rng = np.random.default_rng(0)
+    grey = phantom(300, 250, seed=1).astype(np.float32) / np.float32(4095)
+    windows = window_bits(grey)
+    hashes: list[str | None] = [None]
+    for distance in range(SAME_PICTURE_DISTANCE - 5, SAME_PICTURE_DISTANCE + 6):
+        for window in (0, 312, 624):  # the first, the middle and the last
+            near = windows[window].copy()
+            near[rng.choice(256, distance, replace=False)] ^= True
+            hashes.append(np.packbits(near).tobytes().hex())
+    strangers = rng.integers(0, 256, (500, 32), np.uint8)
+    hashes += [None, *(row.tobytes().hex() for row in strangers)]
+    hashed = np.array([one is not None for one in hashes])
+    expected = np.zeros(len(hashes), bool)
+    distances = picture_distances(grey, [one for one in hashes if one is not None])
+    expected[hashed] = distances <= SAME_PICTURE_DISTANCE
+    np.testing.assert_array_equal(KnownPictures(hashes).copies_of(grey), expected)
+    assert expected[1:19].all() and not expected[34:].any()  # six distances up to 30 and three windows each
+    assert not KnownPictures([None, None]).copies_of(grey).any() and KnownPictures([]).copies_of(grey).shape == (0,)
 
 
 def jpeg(film: Film) -> Film:

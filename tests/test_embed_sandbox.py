@@ -92,7 +92,7 @@ def refuse_for_memory() -> None:
 def test_a_bug_is_raised_with_its_traceback_and_the_worker_goes_on(pair: IsolatedWorkers[str, object]) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         list(pair.map(["1", "1 / 0", "2"]))
-    assert "sandbox.py" in caught.value.__notes__[0] and "ZeroDivisionError" in caught.value.__notes__[0]
+    assert "worker.py" in caught.value.__notes__[0] and "ZeroDivisionError" in caught.value.__notes__[0]
     assert pair.run("5") == 5
     with pytest.raises(Exception, match="pickle"):
         pair.run("lambda: 0")

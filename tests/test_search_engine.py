@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -85,6 +86,37 @@ def test_an_archived_film_does_not_find_its_own_patient_unless_asked(engine: Sea
     assert answer.views == ("PA",)  # as archived; the picture itself does not say
     own = engine.query([scan], Question(k=5, include_own=True)).neighbours[0]
     assert (own.case.case_id, round(own.similarity, 4)) == ("film004", 1)
+
+
+def copy_of(film: Path, engine: SearchEngine) -> Scan:
+    """A film cropped by two of a hundred columns and rows, and saved as JPEG: no stored value is what it was."""
+    picture = cv2.imread(str(film), cv2.IMREAD_GRAYSCALE)[2:-2, 2:-2]
+    return read_scan_bytes(
+        cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes(), side=engine.encoder.side
+    )
+
+
+def test_the_patient_of_an_archived_film_that_the_query_is_a_copy_of_is_left_out_and_told(
+    engine: SearchEngine, films: list[Path]
+) -> None:
+    copy = copy_of(films[4], engine)
+    assert not engine.archives["xray"].same_picture(copy).any()
+    answer = engine.query([copy], Question(k=12))
+    assert len(answer.neighbours) == 11 and "p02" not in {n.case.patient_id for n in answer.neighbours}
+    told = "1 archived film looks like a copy of the query (recompressed or cropped)"
+    assert f"{told}; its patient is left out." in answer.warnings
+    shown = engine.query([copy], Question(k=12, include_own=True))
+    assert len(shown.neighbours) == 12 and f"{told}." in shown.warnings
+    pair = engine.query([copy, copy_of(films[9], engine)], Question(k=12))
+    assert len(pair.neighbours) == 10 and not {"p02", "p04"} & {n.case.patient_id for n in pair.neighbours}
+    assert any("2 archived films look like copies" in warning for warning in pair.warnings)
+
+
+def test_a_copy_is_not_told_of_where_the_patient_is_known(engine: SearchEngine, films: list[Path]) -> None:
+    by_name = engine.query([copy_of(films[4], engine)], Question(k=5, patient_id="p02"))
+    itself = engine.query([read_scan(films[4], side=engine.encoder.side)], Question(k=5))
+    stranger = engine.query([new_scan(engine)], Question(k=5))
+    assert not any("copy" in warning for answer in (by_name, itself, stranger) for warning in answer.warnings)
 
 
 @pytest.mark.parametrize(
