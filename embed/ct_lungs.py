@@ -15,6 +15,7 @@ AIRY_HU = -400  # below: lung or gas; above: tissue, and lung that disease has f
 GAS_HU = -960  # half of a gas-filled bowel or windpipe lies below this; of a lung, even an emphysematous one, much less
 LEAST_OF_BODY = 0.08  # lungs fill at least so much of the body in their largest slice
 LEAST_OF_LARGEST_SLICE = 0.04  # a slice with less lung than this, beside the one with most, is beyond their ends
+CUT_OFF = 0.05  # of the largest slice's lung on the scan's last slice: 12 mm above the base's tip, 5 mm below the apex
 SECOND_LUNG = 0.15  # of the first one's volume; smaller pieces are not lungs
 
 
@@ -45,6 +46,14 @@ def find_lungs(hu: Pixels) -> Extent | None:
     kept = lungs[shown[0] : shown[1] + 1]
     rows, columns = np.flatnonzero(kept.any(axis=(0, 2))), np.flatnonzero(kept.any(axis=(0, 1)))
     return Extent(shown[0], shown[1], rows[0], rows[-1] + 1, columns[0], columns[-1] + 1)
+
+
+def lung_at_ends(hu: Pixels) -> tuple[bool, bool]:
+    """Whether the first and the last slice of an axial sample in HU show so much lung that it must go on beyond them."""
+    lungs = _largest_two(_airy(hu, np.stack([_body(plane) for plane in hu])))
+    areas = lungs.sum(axis=(1, 2))
+    enough = max(1.0, CUT_OFF * float(areas.max()))
+    return bool(areas[0] >= enough), bool(areas[-1] >= enough)
 
 
 def _body(plane: Pixels) -> Mask:

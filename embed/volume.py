@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from embed.ct_lungs import Extent, find_lungs
+from embed.ct_lungs import Extent
 from embed.limits import MAX_VOLUME_PIXELS
+from embed.lung_extent import COARSE_SIDE, coarse_sample, cut_off_flags, lung_extent, shows_lungs
 from embed.luts import percentile_window
 from embed.scan import DamagedScan, Flag, Header, Pixels, Provenance, Scan, UnsupportedScan
+from embed.slice_places import Places, evenly, places_of
+from embed.undamaged import Damage, Decode, damage_flags, decode_undamaged
 
-COARSE_SLICES, COARSE_SIDE = 14, 128  # what the lungs are looked for in
 LEAST_AIR, LEAST_TISSUE = 0.03, 0.1  # shares of a chest CT, whose field of view may be cropped to the body
 MARGIN = 0.06  # of the lungs' bounding box, on every side
 
@@ -77,17 +78,28 @@ class VolumeSource(Protocol):
         ...
 
 
-def volume_scan(source: VolumeSource, *, side: int, slices: int, chosen: str | None = None) -> Scan:
+def volume_scan(
+    source: VolumeSource,
+    *,
+    side: int,
+    slices: int,
+    chosen: str | None = None,
+    places_mm: Sequence[float] | None = None,
+) -> Scan:
     """`slices` slices evenly across the lungs of a CT, cropped to them, or across the whole of an MR.
 
+    `places_mm` tells where the source's slices lie if not evenly. A slice that is damaged gives way to its neighbour.
     CT stays in Hounsfield units; MR comes as 0 to 1 between percentiles. Raises `ScanError`.
     """
     count, rows, columns = source.shape
-    extent, flags = _lungs_of(source) if source.kind == "ct" else (None, [])
-    indices = _evenly(count, slices, extent)
+    places, damage = places_of(count, places_mm), Damage()
+    extent, flags = _lungs_of(source, places, damage)
+    wanted = evenly(places, slices, extent.first, extent.last) if extent else evenly(places, slices)
     box = _box_of(extent, rows, columns) if extent else Box(0, rows, 0, columns)
-    _refuse_too_large(len(indices), source)
-    pixels = source.decode(indices, box=box, side=side)
+    _refuse_too_large(len(wanted), source)
+    indices, pixels = decode_undamaged(
+        lambda some: source.decode(some, box=box, side=side), wanted, places=places, damage=damage
+    )
     _refuse_blank(pixels)
     where = "the lungs" if extent else "the whole extent"
     steps = [f"series chosen: {chosen}"] if chosen else []
@@ -95,6 +107,8 @@ def volume_scan(source: VolumeSource, *, side: int, slices: int, chosen: str | N
         *source.steps,
         f"{len(indices)} of {count} slices decoded across {where}: {indices[0] + 1} to {indices[-1] + 1}",
     ]
+    if places_mm is not None:
+        steps.append("slices chosen by their places in mm, since they do not lie evenly")
     if extent:
         steps.append(
             f"cropped to the lungs: rows {box.top}–{box.bottom}, columns {box.left}–{box.right} of {rows}×{columns}"
@@ -102,8 +116,14 @@ def volume_scan(source: VolumeSource, *, side: int, slices: int, chosen: str | N
     high, wide = box.bottom - box.top, box.right - box.left
     if pixels.shape[1:] != (high, wide):
         steps.append(f"area-averaged from {high}×{wide} to {pixels.shape[1]}×{pixels.shape[2]}")
-    scan = _as_scan(source, pixels, indices, tuple(steps), (*source.flags, *flags))
-    return replace(scan, spacing_mm=_spacing(source, indices, high / pixels.shape[1], wide / pixels.shape[2]))
+    scan = _as_scan(source, pixels, indices, tuple(steps), (*source.flags, *flags, *damage_flags(damage)))
+    spacing = _spacing(source, places[indices], high / pixels.shape[1], wide / pixels.shape[2])
+    return replace(scan, spacing_mm=spacing)
+
+
+def volume_shows_lungs(source: VolumeSource, *, places_mm: Sequence[float] | None = None) -> bool:
+    """Whether lungs are found in an axial CT, by the coarse sample alone. Raises `ScanError`."""
+    return shows_lungs(_coarsely(source), places_of(source.shape[0], places_mm))
 
 
 def full_volume_scan(source: VolumeSource) -> Scan:
@@ -132,27 +152,20 @@ def _as_scan(
     )
 
 
-def _lungs_of(source: VolumeSource) -> tuple[Extent | None, list[Flag]]:
-    """Where the lungs lie, in slices, rows and columns of the source."""
+def _lungs_of(source: VolumeSource, places: Places, damage: Damage) -> tuple[Extent | None, list[Flag]]:
+    if source.kind != "ct":
+        return None, []
     if not source.is_axial:
         return None, [Flag("no-lungs", "not an axial series: lungs not looked for, the whole extent is used")]
-    count, rows, columns = source.shape
-    sample = _evenly(count, COARSE_SLICES, None)
-    coarse = source.decode(sample, side=COARSE_SIDE)
-    found = find_lungs(coarse)
-    doubts = _hounsfield_doubts(coarse)
-    if found is None:
-        return None, [Flag("no-lungs", "no lungs were found; the whole extent is used"), *doubts]
-    down, across = rows / coarse.shape[1], columns / coarse.shape[2]
-    ends = [-0.5, *(0.5 * (low + high) for low, high in pairwise(sample)), count - 0.5]
-    return Extent(
-        first=ends[int(found.first)],  # halfway to the neighbour on which no lung was seen
-        last=ends[int(found.last) + 1],
-        top=found.top * down,
-        bottom=found.bottom * down,
-        left=found.left * across,
-        right=found.right * across,
-    ), doubts
+    sample, coarse = coarse_sample(_coarsely(source), places, damage)
+    extent = lung_extent(sample, coarse, source.shape, places)
+    if extent is None:
+        return None, [Flag("no-lungs", "no lungs were found; the whole extent is used"), *_hounsfield_doubts(coarse)]
+    return extent, _hounsfield_doubts(coarse) + cut_off_flags(_coarsely(source), coarse, extent, places, damage)
+
+
+def _coarsely(source: VolumeSource) -> Decode:
+    return lambda indices: source.decode(indices, side=COARSE_SIDE)
 
 
 def _hounsfield_doubts(coarse: Pixels) -> list[Flag]:
@@ -170,13 +183,6 @@ def _hounsfield_doubts(coarse: Pixels) -> list[Flag]:
     ]
 
 
-def _evenly(count: int, wanted: int, extent: Extent | None) -> list[int]:
-    """The middles of `wanted` equal parts of the extent, as slice numbers; fewer where there are fewer slices."""
-    first, last = (extent.first, extent.last) if extent else (-0.5, count - 0.5)
-    middles = first + (np.arange(wanted) + 0.5) * (last - first) / wanted
-    return [int(index) for index in np.unique(np.rint(middles).clip(0, count - 1).astype(int))]
-
-
 def _box_of(extent: Extent, rows: int, columns: int) -> Box:
     down, across = MARGIN * (extent.bottom - extent.top), MARGIN * (extent.right - extent.left)
     return Box(
@@ -187,14 +193,12 @@ def _box_of(extent: Extent, rows: int, columns: int) -> Box:
     )
 
 
-def _spacing(
-    source: VolumeSource, indices: Sequence[int], down: float, across: float
-) -> tuple[float, float, float] | None:
-    """Millimetres between the slices, rows and columns that were kept."""
+def _spacing(source: VolumeSource, places: Places, down: float, across: float) -> tuple[float, float, float] | None:
+    """Millimetres between the slices, which lie at `places`, the rows and the columns that were kept."""
     if source.spacing_mm is None:
         return None
     between, row_mm, column_mm = source.spacing_mm
-    stride = (indices[-1] - indices[0]) / (len(indices) - 1) if len(indices) > 1 else 1.0
+    stride = float(places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else 1.0
     return between * stride, row_mm * down, column_mm * across
 
 
