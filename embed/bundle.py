@@ -23,11 +23,12 @@ ABSURD_RATIO, ABSURD_BYTES = 200, 64 * 2**20
 
 @dataclass(frozen=True)
 class Member:
-    """One file of a bundle. Both functions raise `ScanError` when it cannot be read."""
+    """One file of a bundle. The functions raise `ScanError` when it cannot be read."""
 
     name: str  # for messages only
     read: Callable[[], bytes]
     head: Callable[[int], bytes]  # at most so many first bytes
+    size: Callable[[], int]  # bytes in all; of a zip's member, as the zip declares
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,14 @@ def _walk_folder(folder: Path, below: str = "") -> Iterator[Member | Dropped]:
 
 
 def _file_member(path: str, name: str) -> Member:
-    return Member(name, read=partial(_read_file, path), head=partial(_read_file, path))
+    return Member(name, read=partial(_read_file, path), head=partial(_read_file, path), size=partial(_size_of, path))
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 (a Path costs as much as the asking)
+    except OSError as error:
+        raise ScanError("unreadable-file", f"{path}: {error.strerror}") from error
 
 
 def _read_file(path: str, size: int | None = None) -> bytes:
@@ -155,7 +163,11 @@ def _open_zip(source: Path | io.BytesIO, label: str) -> Iterator[Member | Droppe
             yield Dropped(name, refused[0], f"{name} {refused[1]}")
         else:
             read = partial(_read_zipped, archive, info)
-            yield Member(name, read=partial(read, info.file_size), head=read)
+            yield Member(name, read=partial(read, info.file_size), head=read, size=partial(_declared_size, info))
+
+
+def _declared_size(info: zipfile.ZipInfo) -> int:
+    return info.file_size
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,7 +1,6 @@
-"""A DICOM file's bytes -> its header, checked, and its stored integers. What they mean is for radiograph.py and series.py."""
+"""A DICOM file's bytes -> its header, checked, and its stored integers. What they mean is for radiograph.py and series_source.py."""
 
 import io
-import struct
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -23,14 +22,13 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
+from embed.codestream import check_codestream, is_codestream
 from embed.limits import MAX_FRAME_PIXELS, MAX_INFLATED_BYTES
 from embed.scan import DamagedScan, Header, ScanError, UnsupportedScan
 
 Stored = npt.NDArray[Any]  # (rows, columns), integers as they are stored, or (rows, columns, 3) for colour
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
-END_OF_CODESTREAM = b"\xff\xd9"  # closes JPEG, JPEG-LS and JPEG 2000 alike
-START_OF_JPEG_2000 = b"\xff\x4f\xff\x51"  # SOC and SIZ
 # Of several decoders pydicom asks GDCM first, which aborts the whole process over what these refuse with an exception.
 PREFERRED_PLUGIN = {
     JPEGLSLossless: "pyjpegls",
@@ -87,8 +85,8 @@ def decode_frame(ds: pydicom.Dataset, *, frame: int = 0) -> Stored:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             colour = photometric(ds) in COLOUR
-            if _is_codestream(syntax):
-                _check_codestream_size(ds, frame)
+            if is_codestream(syntax):
+                check_codestream(ds, frame, frames=frame_count(ds))
             stored = pixel_array(
                 ds,
                 index=frame,
@@ -288,7 +286,7 @@ def _complete_pixel_description(ds: pydicom.Dataset) -> None:
 
 
 def _check_declared_size(ds: pydicom.Dataset) -> None:
-    """The declared frame is within limits, and its bytes are there; compressed frames end as their format demands."""
+    """The declared frame is within limits and, where it is not compressed, its bytes are there."""
     pixels = int(ds.Rows) * int(ds.Columns)
     if pixels > MAX_FRAME_PIXELS:
         raise UnsupportedScan(
@@ -305,50 +303,6 @@ def _check_declared_size(ds: pydicom.Dataset) -> None:
                 "too-short",
                 f"the pixel data is {len(ds.PixelData):,} bytes, {needed:,} are declared; the file is cut short",
             )
-        return
-    if _is_codestream(syntax):
-        content = ds.PixelData[-64 * 1024 :].rstrip(b"\0")
-        tail = content.removesuffix(b"\xfe\xff\xdd\xe0").rstrip(b"\0")
-        if END_OF_CODESTREAM not in tail[-16:]:
-            raise DamagedScan(
-                "too-short", f"the {syntax.name} picture does not end with its end marker; the file is cut short"
-            )
-
-
-def _is_codestream(syntax: pydicom.uid.UID) -> bool:
-    """Whether frames are JPEG, JPEG-LS, JPEG 2000 or HTJ2K."""
-    return syntax.name.startswith(("JPEG", "High-Throughput JPEG"))
-
-
-def _check_codestream_size(ds: pydicom.Dataset, frame: int) -> None:
-    """The codestream's own size is the declared one: decoders believe it, allocate for it, and GDCM aborts the process."""
-    codestream = pydicom.encaps.get_frame(
-        ds.PixelData,
-        frame,
-        number_of_frames=frame_count(ds),
-        extended_offsets=(ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)
-        if "ExtendedOffsetTable" in ds
-        else None,
-    )
-    found = _codestream_size(codestream)
-    if found != (ds.Rows, ds.Columns):
-        what = f"{found[0]}×{found[1]}" if found else "no size"
-        raise DamagedScan("no-size", f"the codestream states {what}; {ds.Rows}×{ds.Columns} is declared")
-
-
-def _codestream_size(data: bytes) -> tuple[int, int] | None:
-    """(rows, columns) of a JPEG or JPEG-LS frame header (T.81 B.2.2, T.87 C.2.2) or a JPEG 2000 SIZ (T.800 A.5.1)."""
-    at = data.find(START_OF_JPEG_2000, 0, 4096)  # at 0, or after the boxes of a JP2 file
-    if at >= 0:
-        right, bottom, left, top = struct.unpack_from(">4I", data, at + 8)
-        return bottom - top, right - left
-    at = data.find(b"\xff\xd8", 0, 16) + 2
-    while at >= 2 and at + 9 <= len(data):
-        marker, length, rows, columns = struct.unpack_from(">HHxHH", data, at)
-        if marker == 0xFFF7 or (0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC)):
-            return rows, columns
-        at += 1 if marker == 0xFFFF else 2 + length  # a marker may have any number of fill bytes before it
-    return None
 
 
 def _only_stored_bits(stored: Stored, ds: pydicom.Dataset) -> Stored:

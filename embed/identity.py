@@ -99,7 +99,7 @@ def bit_distances(asked: WindowBits, known: npt.NDArray[np.bool_]) -> npt.NDArra
 def _bits(grey: Pixels, waves: Pixels) -> npt.NDArray[np.bool_]:
     """The bits of `grey` in each of the windows that a pair of `waves` (choices, frequencies, pixels) spans: (windows, 256)."""
     small = cv2.resize(grey, (2 * SIDE, 2 * SIDE), interpolation=cv2.INTER_AREA)
-    inside, _ = crop_border(stretch(small))  # again: another window may have hidden the border from `embed.border`
+    inside = crop_border(stretch(small)).pixels  # again: another window may have hidden the border from `embed.border`
     picture = cv2.resize(inside, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     flat = waves.reshape(-1, SIDE)
     spectra = (flat @ picture @ flat.T).reshape(len(waves), FREQUENCIES, len(waves), FREQUENCIES)

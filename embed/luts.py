@@ -6,10 +6,11 @@ import pydicom
 from pydicom.uid import ExplicitVRBigEndian
 
 from embed.dicom import items_of, numbers, short
-from embed.scan import DamagedScan, Flag, Pixels, UnsupportedScan
+from embed.scan import DamagedScan, Flag, Pixels
 
 WINDOW_PERCENTILES = (0.5, 99.5)  # where a file states no usable window
 LARGEST_VALUE = 1e30  # of modality values: beyond, differences leave float32, and no scanner gets near
+VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")  # (0028,1056), PS3.3 C.11.2.1.3
 LEAST_CONTRAST = 0.02  # of the grey range, between the 5th and 95th percentile, for a window to be believed
 
 
@@ -62,6 +63,9 @@ def apply_voi_lut(
     if not centres or not widths:
         return percentile_window(values, Flag("no-window", "no window stated; percentiles used"), ignore)
     function = str(ds.get("VOILUTFunction") or "LINEAR").strip().upper()
+    if function not in VOI_FUNCTIONS:
+        why = f"(0028,1056) VOI LUT Function is none of {', '.join(VOI_FUNCTIONS)}; percentiles used"
+        return percentile_window(values, Flag("window-unusable", why), ignore)
     step = f"VOI window: centre {centres[0]:g} width {widths[0]:g} {function} (PS3.3 C.11.2.1.2)"
     if (widths[0] < 1 and function == "LINEAR") or widths[0] <= 0:
         why = f"window width {widths[0]:g} is not allowed; percentiles used"
@@ -75,16 +79,13 @@ def apply_voi_lut(
 
 
 def window(values: Pixels, *, centre: float, width: float, function: str = "LINEAR") -> Pixels:
-    """Grey from 0 to 1 by a LINEAR, LINEAR_EXACT or SIGMOID window (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+    """Grey from 0 to 1 by a window of one of `VOI_FUNCTIONS` (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+    assert function in VOI_FUNCTIONS
     if function == "SIGMOID":
         exponent = np.clip(-4 * (values - np.float32(centre)) / np.float32(width), -80, 80)
         return 1 / (1 + np.exp(exponent, dtype=np.float32))
     if function == "LINEAR_EXACT":
         return np.clip((values - np.float32(centre)) / np.float32(width) + np.float32(0.5), 0, 1)
-    if function != "LINEAR":
-        raise UnsupportedScan(
-            "voi-function", f"(0028,1056) VOI LUT Function is {function!r}; expected LINEAR, LINEAR_EXACT or SIGMOID"
-        )
     slope = 1 / max(width - 1, 1e-6)  # a width of 1 is a threshold
     return np.clip((values - np.float32(centre - 0.5)) * np.float32(slope) + np.float32(0.5), 0, 1)
 

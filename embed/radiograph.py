@@ -1,11 +1,23 @@
 """DICOM radiographs -> `Scan`: shrink the stored integers, then modality LUT, VOI LUT, polarity, and what to doubt."""
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 import pydicom
 
-from embed.border import crop_border
-from embed.dicom import COLOUR, Stored, decode_frame, frame_count, header_of, numbers, photometric, require_pixels
+from embed.border import crop_border, crop_stated_field
+from embed.dicom import (
+    COLOUR,
+    Stored,
+    decode_frame,
+    frame_count,
+    header_of,
+    numbers,
+    photometric,
+    require_pixels,
+    text_of,
+)
 from embed.identity import identity_of
 from embed.luts import apply_modality_lut, apply_voi_lut
 from embed.prepare import shrink
@@ -13,7 +25,10 @@ from embed.quality import doubts
 from embed.scan import DamagedScan, Flag, Pixels, Provenance, Scan, UnsupportedScan, View
 from embed.view import Confidence, Projection, projection_of
 
-RADIOGRAPHS = ("CR", "DX")
+RADIOGRAPHS = ("CR", "DX", "RG")  # computed and digital radiography, and digitised film (PS3.3 C.7.3.1.1.1)
+CAPTURES = ("OT", "SC", "")  # a film that was scanned in or sent on as a secondary capture, where its words say chest
+CHEST = re.compile(r"CHEST|THORA|LUNG|\bCXR\b")
+CHEST_WORDS = ("BodyPartExamined", "StudyDescription", "SeriesDescription", "ProtocolName")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -23,15 +38,17 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
     The stored integers are shrunk before the LUT arithmetic: several times faster than the other way round, and less
     than a grey level of 255 apart at the mean. Raises `UnsupportedScan` or `DamagedScan`.
     """
-    modality = ds.get("Modality")
-    if modality not in RADIOGRAPHS:
+    if not is_radiograph(ds):
         raise UnsupportedScan(
-            "unsupported-modality", f"(0008,0060) Modality is {modality!r}; expected CR, DX, CT or MR of the chest"
+            "unsupported-modality",
+            f"(0008,0060) Modality is {ds.get('Modality')!r}; expected CR, DX, CT or MR of the chest",
         )
     require_pixels(ds)
     stored = decode_frame(ds)
     steps = [f"decoded {stored.shape[1]}×{stored.shape[0]} from {ds.file_meta.TransferSyntaxUID.name}"]
     flags = []
+    if ds.get("Modality") not in RADIOGRAPHS:
+        flags.append(Flag("secondary-capture", "not the machine's own file: a film scanned in or sent on as a picture"))
     if frame_count(ds) > 1:
         flags.append(Flag("multi-frame", f"the first of {frame_count(ds)} frames used"))
     if photometric(ds) in COLOUR:
@@ -45,15 +62,18 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
     if min(grey.shape) < min(stored.shape[:2]):
         steps.insert(1, f"area-averaged to {grey.shape[1]}×{grey.shape[0]}")
     spacing = _spacing_mm(ds, stored.shape[0] / grey.shape[0])
-    cropped, border_step = crop_border(grey)
-    steps += [border_step] if border_step else []
+    field = crop_stated_field(grey, ds)
+    border = crop_border(field.pixels)
+    cropped = border.pixels
+    steps += [*field.steps, *border.steps]
+    flags += [*field.flags, *border.flags]
     projection = projection_of(ds)
     steps.append(_projection_step(projection))
     flags += _projection_flags(projection) + doubts(cropped, stored_shape=stored.shape[:2])
     return Scan(
         pixels=cropped[None],
         kind="xray",
-        modality=modality,
+        modality=text_of(ds, "Modality"),
         view=projection.view,
         spacing_mm=spacing,
         provenance=Provenance("dicom", file_hash, tuple(steps), tuple(flags)),
@@ -61,6 +81,13 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
         identity=identity_of(stored, cropped),
         projection=projection,
     )
+
+
+def is_radiograph(ds: pydicom.Dataset) -> bool:
+    """Whether the header speaks of a radiograph, or of a secondary capture of the chest."""
+    modality = text_of(ds, "Modality") or ""
+    words = " ".join(text_of(ds, keyword) or "" for keyword in CHEST_WORDS).upper()
+    return modality in RADIOGRAPHS or (modality in CAPTURES and bool(CHEST.search(words)))
 
 
 def _grey_of(stored: Stored, ds: pydicom.Dataset, steps: list[str], flags: list[Flag], *, side: int) -> Pixels:

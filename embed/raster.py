@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from embed.border import crop_border
+from embed.codestream import check_jpeg_is_whole
 from embed.identity import file_hash, identity_of
 from embed.prepare import shrink
 from embed.quality import doubts
@@ -43,14 +44,17 @@ def read_raster(data: bytes, *, side: int) -> Scan:
         raise DamagedScan(
             "undecodable-pixels", f"the {name.upper()} cannot be decoded ({error}); send the file again"
         ) from error
+    if name == "jpeg":
+        check_jpeg_is_whole(data)
     small = shrink(grey, side=side)
     if small.max() == small.min():
         raise DamagedScan("blank", f"every pixel has the same value ({small.max():g}); there is nothing to see")
     steps = [f"decoded {grey.shape[1]}×{grey.shape[0]} from {name.upper()}, {step}"]
     if small.shape != grey.shape:
         steps.append(f"area-averaged to {small.shape[1]}×{small.shape[0]}")
-    shown, border_step = crop_border(small / np.float32(white))
-    steps += [f"grey {white:g} taken as white", *([border_step] if border_step else [])]
+    border = crop_border(small / np.float32(white))
+    shown = border.pixels
+    steps += [f"grey {white:g} taken as white", *border.steps]
     taken = Flag("picture", "a picture, not DICOM: polarity and window are taken as they show")
     return Scan(
         pixels=shown[None],
@@ -62,7 +66,7 @@ def read_raster(data: bytes, *, side: int) -> Scan:
             name,
             file_hash(data),
             tuple(steps),
-            (taken, Flag("no-view", "no view stated"), *doubts(shown, stored_shape=grey.shape)),
+            (taken, Flag("no-view", "no view stated"), *border.flags, *doubts(shown, stored_shape=grey.shape)),
         ),
         identity=identity_of(grey.astype(np.uint16), shown),
     )

@@ -10,7 +10,7 @@ from embed.dicom import is_dicom, parse
 from embed.identity import file_hash, with_identity
 from embed.nifti import is_nifti, read_nifti
 from embed.preview import preview_jpeg
-from embed.radiograph import RADIOGRAPHS, read_radiograph
+from embed.radiograph import is_radiograph, read_radiograph
 from embed.raster import raster_format, read_raster
 from embed.scan import Flag, Scan, UnsupportedScan
 from embed.series import choose_series, find_series, read_volume_scan
@@ -52,7 +52,7 @@ def read_scan_bytes(data: bytes, *, side: int) -> Scan:
     """The scan in one file's bytes, a zip too, as `read_scan`."""
     if is_zip(data):
         return _read_bundle(bundle_from_zip_bytes(data), side=side)
-    return _read_member(Member("file", lambda: data, lambda count: data[:count]), side=side)
+    return _read_member(Member("file", lambda: data, lambda count: data[:count], lambda: len(data)), side=side)
 
 
 def film_bytes(*paths: Path) -> bytes:
@@ -113,7 +113,7 @@ def _is_film(member: Member) -> bool:
     head = member.head(4096)
     if raster_format(head):
         return True
-    return is_dicom(head) and parse(member.read()).get("Modality") in RADIOGRAPHS
+    return is_dicom(head) and is_radiograph(parse(member.read()))
 
 
 def _with_dropped(scan: Scan, dropped: Sequence[Dropped]) -> Scan:

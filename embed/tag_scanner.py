@@ -73,7 +73,7 @@ class NotPlain(Exception):
 def read_tags(member: Member) -> tuple[Tags, pydicom.Dataset | None]:
     """(the wanted elements, the data set if it took pydicom to get them).
 
-    Where there is Pixel Data, "pixels" is how many bytes of it are there, as far as was read, or `ENCAPSULATED`.
+    Where there is Pixel Data, "pixels" is how many bytes of it are there, or `ENCAPSULATED`.
     """
     for size in HEAD_BYTES:
         head = member.head(size)
@@ -82,7 +82,7 @@ def read_tags(member: Member) -> tuple[Tags, pydicom.Dataset | None]:
         if not is_dicom(head):
             raise UnsupportedScan("not-dicom", f"{member.name} is not a DICOM file")
         try:
-            return scan_tags(head, whole=len(head) < size), None
+            return scan_tags(head, total=member.size()), None
         except NotPlain:
             if len(head) < size:
                 break
@@ -110,8 +110,9 @@ def tags_of(ds: pydicom.Dataset) -> Tags:
     return tags
 
 
-def scan_tags(head: bytes, *, whole: bool) -> Tags:
-    """The wanted elements from the first bytes of a file (all of it if `whole`). Raises `NotPlain`."""
+def scan_tags(head: bytes, *, total: int) -> Tags:
+    """The wanted elements from the first bytes of a file of `total` bytes. Raises `NotPlain`."""
+    whole = len(head) >= total
     if head[128:132] != b"DICM":
         raise NotPlain
     meta, at = _walk(head, 132, explicit=True, stop=0x00030000, wanted={0x00020010: ""}, whole=whole)
@@ -132,20 +133,20 @@ def scan_tags(head: bytes, *, whole: bool) -> Tags:
         elif value:
             raise NotPlain
     if head[at : at + 4] == b"\xe0\x7f\x10\x00":
-        there = _pixel_bytes(head, at, explicit=explicit, whole=whole)
+        there = _pixel_bytes(head, at, explicit=explicit, total=total)
         tags["pixels"] = there if syntax in UNCOMPRESSED else ENCAPSULATED
     elif at < len(head):
         raise NotPlain  # float pixel data, or padding before the pixels
     return tags
 
 
-def _pixel_bytes(head: bytes, at: int, *, explicit: bool, whole: bool) -> int:
+def _pixel_bytes(head: bytes, at: int, *, explicit: bool, total: int) -> int:
     """How long the value of the Pixel Data element at `at` is; of a file that ends sooner, how much of it is there."""
     start = at + (12 if explicit else 8)
     if start > len(head) or (explicit and head[at + 4 : at + 6] not in LONG_VRS):
         raise NotPlain
     length = int.from_bytes(head[start - 4 : start], "little")
-    return min(length, len(head) - start) if whole and length != UNDEFINED else length
+    return min(length, max(0, total - start)) if length != UNDEFINED else length
 
 
 def _walk(

@@ -36,6 +36,7 @@ PLACEMENT_WORDS = (
     ("portable", re.compile(r"\b(PORTABLE|MOBILE|BEDSIDE)\b")),
     ("erect", re.compile(r"\b(ERECT|UPRIGHT|STANDING)\b")),
     ("sitting", re.compile(r"\b(SITTING|SEATED|SEMI ?ERECT)\b")),
+    ("decubitus", re.compile(r"\b(DECUB|DECUBITUS)\b")),
     ("supine", re.compile(r"\b(SUPINE|RECUMBENT)\b")),
 )
 

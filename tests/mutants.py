@@ -121,7 +121,7 @@ def _read(data: bytes) -> Iterator[Scan]:
             raise
     else:
         return
-    for series in find_series([Member("mutant", lambda: data, lambda size: data[:size])])[0]:
+    for series in find_series([Member("mutant", lambda: data, lambda size: data[:size], lambda: len(data))])[0]:
         yield read_full_volume(series)
 
 

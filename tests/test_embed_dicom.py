@@ -3,6 +3,7 @@
 import io
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pydicom
@@ -15,6 +16,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLSLossless,
     RLELossless,
 )
@@ -118,8 +120,9 @@ def test_of_several_windows_the_first_is_used_and_flagged() -> None:
         {"WindowCenter": None, "WindowWidth": None},
         {"WindowCenter": 60000, "WindowWidth": 10},
         {"WindowCenter": 100, "WindowWidth": 0},
+        {"VOILUTFunction": "CUBIC"},
     ],
-    ids=["no window", "window off the data", "width zero"],
+    ids=["no window", "window off the data", "width zero", "a function that the standard does not know"],
 )
 def test_without_a_usable_window_percentiles_are_used_and_flagged(attributes: dict[str, Any]) -> None:
     scan = read(RAMP, **attributes)
@@ -203,7 +206,6 @@ def test_a_file_without_preamble_is_read() -> None:
         ({"RescaleSlope": 0}, DamagedScan, "damaged-lut"),
         ({"Rows": 60000, "Columns": 60000}, UnsupportedScan, "too-large"),
         ({"BitsStored": 17}, DamagedScan, "no-size"),
-        ({"VOILUTFunction": "CUBIC"}, UnsupportedScan, "voi-function"),
     ],
 )
 def test_what_is_not_a_radiograph_is_refused_by_name(
@@ -332,6 +334,93 @@ def test_a_collimated_border_is_cropped() -> None:
     scan = read(framed)
     assert scan.pixels.shape == (1, 120, 100)
     assert any(step.startswith("border cropped: 20 rows above") for step in scan.provenance.steps)
+
+
+@pytest.mark.parametrize(
+    ("level", "broad", "cut"), [(0, 40, True), (0, 48, False), (2000, 40, True), (4095, 20, True), (4095, 40, False)]
+)
+def test_flat_strips_are_cut_up_to_a_limit_and_flagged_beyond(level: int, broad: int, cut: bool) -> None:
+    framed = phantom(100, 100)
+    framed[:, :broad] = level
+    scan = read(framed, WindowCenter=None, WindowWidth=None)
+    assert scan.pixels.shape == (1, 100, 100 - broad * cut)
+    assert ("border-not-cropped" in codes(scan)) is not cut
+
+
+def test_each_end_is_judged_on_its_own() -> None:
+    framed = phantom(100, 100)
+    framed[:, :48] = 0  # too broad
+    framed[90:] = 0
+    assert read(framed).pixels.shape == (1, 90, 100)
+
+
+def test_a_lung_filled_with_fluid_at_the_edge_is_not_cut_off() -> None:
+    film = phantom(200, 100)
+    film[:, :45] = 4000 + np.random.default_rng(0).integers(0, 95, (200, 45))
+    assert read(film).pixels.shape == (1, 200, 100)
+
+
+@pytest.mark.parametrize("kind", ["Shutter", "Collimator"])
+def test_the_stated_field_is_cropped_to(kind: str) -> None:
+    edges = {"LeftVerticalEdge": 11, "RightVerticalEdge": 90, "UpperHorizontalEdge": 21, "LowerHorizontalEdge": 100}
+    film = phantom()
+    scan = read(film, **{f"{kind}{edge}": place for edge, place in edges.items()})
+    np.testing.assert_array_equal(scan.pixels[0], read(film).pixels[0, 20:100, 10:90])
+    assert any("columns 11–90, rows 21–100" in step for step in scan.provenance.steps)
+
+
+def test_a_polygonal_field_is_cropped_to_its_box() -> None:
+    scan = read(phantom(), VerticesOfThePolygonalShutter=[21, 11, 21, 90, 100, 80, 100, 12])  # row, column, row, column
+    assert scan.pixels.shape == (1, 80, 80)
+
+
+@pytest.mark.parametrize("right", [500, 12])
+def test_a_field_that_cannot_be_is_ignored_and_flagged(right: int) -> None:
+    edges = {"Left": 11, "Right": right}
+    scan = read(
+        phantom(),
+        **{f"Shutter{name}VerticalEdge": place for name, place in edges.items()},
+        ShutterUpperHorizontalEdge=1,
+        ShutterLowerHorizontalEdge=120,
+    )
+    assert scan.pixels.shape == (1, 120, 100) and "field-ignored" in codes(scan)
+
+
+@pytest.mark.parametrize("modality", ["OT", "SC", None])
+def test_a_chest_film_sent_on_as_a_secondary_capture_is_read_and_flagged(modality: str | None) -> None:
+    scan = read(RAMP, Modality=modality, BodyPartExamined="CHEST")
+    assert scan.kind == "xray" and scan.modality == modality and "secondary-capture" in codes(scan)
+    with pytest.raises(UnsupportedScan, match="Modality"):
+        read(RAMP, Modality=modality, BodyPartExamined="KNEE")
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.5, 0.9])
+def test_a_jpeg_that_lost_its_middle_is_refused_though_its_end_is_there(kept: float) -> None:
+    grey = cv2.GaussianBlur((phantom(400, 300) >> 4).astype(np.uint8), (0, 0), 2)
+    whole = cv2.imencode(".jpg", grey)[1].tobytes()
+    start = whole.index(b"\xff\xda")
+    cut = whole[: start + int((len(whole) - start) * kept)] + b"\xff\xd9"
+    for data, refused in ((whole, False), (cut, True)):
+        ds = dicom_dataset(grey, BitsStored=8, WindowCenter=None, WindowWidth=None)
+        ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        ds.PixelData = pydicom.encaps.encapsulate([data])
+        for upload in (to_bytes(ds), data):  # DICOM, and the bare JPEG
+            if refused:
+                with pytest.raises(DamagedScan, match="missing") as caught:
+                    read_scan_bytes(upload, side=4096)
+                assert caught.value.reason == "too-short"
+            else:
+                assert read_scan_bytes(upload, side=4096).kind == "xray"
+
+
+def test_the_frame_that_is_used_must_end_though_the_last_one_does() -> None:
+    ds = dicom_dataset(phantom())
+    ds.compress(JPEG2000Lossless)
+    (codestream,) = pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1)
+    ds.PixelData = pydicom.encaps.encapsulate([codestream[: len(codestream) // 2 * 2 - 200], codestream])
+    ds.NumberOfFrames = 2
+    with pytest.raises(DamagedScan, match="end marker"):
+        read_scan_bytes(to_bytes(ds), side=4096)
 
 
 def test_an_inverted_chest_is_doubted() -> None:

@@ -58,19 +58,19 @@ def project(volume: VirtualVolume, pose: Pose, *, pixel_mm: float = 1.0) -> Floa
         density: Float = np.maximum(np.float32(0.001) * hu + np.maximum(hu - _BONE_HU, 0) * whiter + 1, 0)
         return density * np.float32(_WATER_PER_MM)
 
-    return _line_integral(volume, map(attenuation, volume.hu), pose, pixel_mm)
+    return line_integral(volume, map(attenuation, volume.hu), pose, pixel_mm)
 
 
 def project_masks(volume: VirtualVolume, pose: Pose, *, pixel_mm: float = 1.0) -> tuple[Float, Float]:
     """Return the thickness in mm of the right and of the left lung under every pixel of the film; > 0 is the mask."""
     right, left = (
-        _line_integral(volume, (plane.astype(np.float32) for plane in lung), pose, pixel_mm)
+        line_integral(volume, (plane.astype(np.float32) for plane in lung), pose, pixel_mm)
         for lung in (volume.right_lung, volume.left_lung)
     )
     return right, left
 
 
-def _line_integral(volume: VirtualVolume, density: Iterable[Float], pose: Pose, pixel_mm: float) -> Float:
+def line_integral(volume: VirtualVolume, density: Iterable[Float], pose: Pose, pixel_mm: float) -> Float:
     """Sum a density (per mm), given slice by slice on the volume's grid, along the beam."""
     planes, across_mm = _turned(volume, density, pose)
     rows, columns = (round(size / pixel_mm) for size in pose.film_mm)
