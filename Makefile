@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 DEMO ?= build/demo
 
-.PHONY: install install-test install-all install-system demo test lint format bench clean
+.PHONY: install install-test install-all install-system demo test lint format lungs bench clean
 
 install: $(VENV)/demo.installed
 install-test: $(VENV)/test.installed
@@ -26,6 +26,7 @@ $(VENV)/test.installed: $(VENV)/demo.installed
 
 $(VENV)/all.installed: $(VENV)/test.installed
 	$(PIP) --editable '.[test,torch]'
+	$(PIP) --no-deps torchxrayvision  # outlines of lungs on real films are in it
 	touch $@
 
 $(DEMO)/archive/truth.csv: | install
@@ -53,6 +54,10 @@ format: install-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# trains the lung finder for radiographs again: about an hour on two cores
+lungs: install-all
+	$(BIN)/python -m examples.lungs --out embed/film_lungs.onnx
+
 bench: install-all
 	$(BIN)/python -m benchmarks.hannover_signatures
 	$(BIN)/python -m benchmarks.demo_agreement
@@ -60,6 +65,8 @@ bench: install-all
 	$(BIN)/python -m benchmarks.bench_read
 	$(BIN)/python -m benchmarks.bench_read_ct
 	$(BIN)/python -m benchmarks.film_checks
+	$(BIN)/python -m examples.demo --out build/choosing --seed 11
+	$(BIN)/python -m benchmarks.film_signatures build/choosing $(DEMO)/archive
 
 clean:
 	rm -rf build $(VENV) *.egg-info

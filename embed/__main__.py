@@ -126,9 +126,20 @@ def _print_inspection(path: Path, outcome: Inspection | ScanError) -> None:
     "--side", type=click.IntRange(32, 2048), default=448, show_default=True, help="Pixels of the square input."
 )
 @click.option(
-    "--grid", type=click.IntRange(1, 16), default=2, show_default=True, help="Cells a side that are averaged."
+    "--grid",
+    type=click.IntRange(1, 16),
+    nargs=2,
+    default=(3, 2),
+    show_default=True,
+    help="Rows and columns of cells that are averaged.",
 )
-def export_network(name: str, out: Path, side: int, grid: int) -> None:
+@click.option(
+    "--apart", default=2.0, show_default=True, help="How much opposite cells' difference counts beside their sum."
+)
+@click.option(
+    "--opacity", default=0.4, show_default=True, help="Weight of the zones' opacity beside the network's output."
+)
+def export_network(name: str, out: Path, side: int, grid: tuple[int, int], apart: float, opacity: float) -> None:
     """Write the network NAME as ONNX. Needs the extra `torch`.
 
     Example: python -m embed export efficientnet-lite0 --out /tmp/lite0.onnx
@@ -136,7 +147,7 @@ def export_network(name: str, out: Path, side: int, grid: int) -> None:
     from embed.export import export
 
     try:
-        export(name, out, side=side, grid=grid)
+        export(name, out, side=side, grid=grid, apart=apart, opacity=opacity)
     except EncoderError as error:
         raise click.UsageError(str(error)) from error
     click.echo(f"wrote {out} and {out.with_suffix('.json')}", err=True)

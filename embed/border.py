@@ -7,22 +7,35 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 
-from embed.dicom import numbers
+from embed.dicom import numbers, text_of
 from embed.scan import Flag, Pixels
 
 FLAT = 0.02  # of the grey range: how far from the border's level a border pixel may be
 SHARE = 0.97  # of a row or column that must be border for it to be cut
-MOST = 0.25  # of a side that may be cut from each end where the strip is white: a white-out lung can look so
-MOST_DARK = 0.45  # the same where it is black or one flat grey: no part of a chest is that
+LIGHT = 0.75  # of the grey range: from here on a flat strip can be a lung filled with fluid, which many a VOI LUT shows below white
+MOST = 0.25  # of a side that may be cut from each end where the strip is light
+MOST_DARK = 0.45  # the same where it is black or one darker grey: no part of a chest is that flat
+OVERHANG = 0.02  # of a side, that a stated field may reach beyond the film
 LEAST_FIELD = 0.1  # of the film's area: a smaller stated field is not believed
-# Display Shutter (PS3.3 C.7.6.11) and X-Ray Collimator (PS3.3 C.8.7.3): edges as 1-based columns and rows, vertices in pairs.
+# Display Shutter (PS3.3 C.7.6.11) and X-Ray Collimator (PS3.3 C.8.7.3): the edges of a RECTANGULAR one as 1-based columns and rows, vertices in pairs.
 STATED_EDGES = (
-    ("ShutterLeftVerticalEdge", "ShutterRightVerticalEdge", "ShutterUpperHorizontalEdge", "ShutterLowerHorizontalEdge"),
     (
-        "CollimatorLeftVerticalEdge",
-        "CollimatorRightVerticalEdge",
-        "CollimatorUpperHorizontalEdge",
-        "CollimatorLowerHorizontalEdge",
+        "ShutterShape",
+        (
+            "ShutterLeftVerticalEdge",
+            "ShutterRightVerticalEdge",
+            "ShutterUpperHorizontalEdge",
+            "ShutterLowerHorizontalEdge",
+        ),
+    ),
+    (
+        "CollimatorShape",
+        (
+            "CollimatorLeftVerticalEdge",
+            "CollimatorRightVerticalEdge",
+            "CollimatorUpperHorizontalEdge",
+            "CollimatorLowerHorizontalEdge",
+        ),
     ),
 )
 STATED_VERTICES = ("VerticesOfThePolygonalShutter", "VerticesOfThePolygonalCollimator")
@@ -42,8 +55,8 @@ def crop_border(grey: Pixels) -> Cropped:
     rows, columns = grey.shape
     top, bottom, tall = _inside(grey)
     left, right, wide = _inside(grey[top:bottom].T)
-    flags = (Flag("border-not-cropped", f"a flat strip is too broad to be cut as border: {tall or wide}"),)
-    flags = flags if tall or wide else ()
+    broad = tall or wide
+    flags = (Flag("border-not-cropped", f"a flat strip is too broad to be cut as border: {broad}"),) if broad else ()
     if (top, bottom, left, right) == (0, rows, 0, columns):
         return Cropped(grey, (), flags)
     step = f"border cropped: {top} rows above, {rows - bottom} below, {left} columns left, {columns - right} right"
@@ -54,8 +67,10 @@ def crop_stated_field(grey: Pixels, ds: pydicom.Dataset) -> Cropped:
     """`grey` (rows, columns), shrunk from the stored film, within the shutter or collimator that the header states."""
     rows, columns = int(ds.Rows), int(ds.Columns)
     for left, right, top, bottom in _stated_fields(ds):
-        if (left, right, top, bottom) == (1, columns, 1, rows):
-            continue
+        if left <= 1 and right >= columns and top <= 1 and bottom >= rows:
+            continue  # wider than the film, as a detector's own edges are
+        left, right = _onto(left, columns), _onto(right, columns)
+        top, bottom = _onto(top, rows), _onto(bottom, rows)
         area = (right - left + 1) * (bottom - top + 1) / (rows * columns)
         if not (1 <= left < right <= columns and 1 <= top < bottom <= rows) or area < LEAST_FIELD:
             words = f"columns {left:g}–{right:g}, rows {top:g}–{bottom:g} of {columns}×{rows}"
@@ -70,10 +85,17 @@ def crop_stated_field(grey: Pixels, ds: pydicom.Dataset) -> Cropped:
     return Cropped(grey, (), ())
 
 
+def _onto(edge: float, length: int) -> float:
+    """`edge`, or the film's first or last line where it reaches beyond it by little."""
+    return min(max(edge, 1.0), float(length)) if -OVERHANG * length <= edge <= (1 + OVERHANG) * length + 1 else edge
+
+
 def _stated_fields(ds: pydicom.Dataset) -> list[tuple[float, float, float, float]]:
     """(left, right, top, bottom) of each rectangle, or box around a polygon, that the header gives in full."""
     fields = []
-    for edges in STATED_EDGES:
+    for shape, edges in STATED_EDGES:
+        if "RECTANGULAR" not in (text_of(ds, shape) or "RECTANGULAR"):
+            continue
         found = [numbers(ds.get(keyword)) for keyword in edges]
         if all(len(value) == 1 for value in found):
             left, right, top, bottom = (value[0] for value in found)
@@ -98,16 +120,24 @@ def _inside(grey: Pixels) -> tuple[int, int, str]:
 def _strip(grey: Pixels) -> tuple[int, str]:
     """(rows of flat border from the first row on that may be cut, a strip broader than that in words)."""
     level = float(np.median(grey[0]))
-    white = level >= 1 - FLAT
-    flat = _share(np.abs(grey - np.float32(level)) <= FLAT) >= SHARE
-    if level <= FLAT or white:  # black beside white, as where a film ends within its collimator
-        flat = np.maximum(_share(grey <= FLAT), _share(grey >= 1 - FLAT)) >= SHARE
-    inside = np.flatnonzero(~flat)
-    broad = int(inside[0]) if len(inside) else len(grey)
-    most = int(len(grey) * (MOST if white else MOST_DARK))
-    if broad > most:
-        return 0, f"{broad / len(grey):.0%} of a side at grey {level:.2f}"
-    return broad, ""
+    own = _leading(_share(np.abs(grey - np.float32(level)) <= FLAT) >= SHARE)
+    most, least = int(len(grey) * (MOST if level >= LIGHT else MOST_DARK)), int(len(grey) * MOST)
+    if level <= FLAT or level >= 1 - FLAT:  # black beside white, as where a film ends within its collimator
+        black, white = _share(grey <= FLAT), _share(grey >= 1 - FLAT)
+        both = _leading(np.maximum(black, white) >= SHARE)
+        bright = int((white[:both] >= SHARE).sum())
+        if both <= most and bright <= least:
+            return both, ""
+        if both > own and own <= most:
+            return own, f"{both / len(grey):.0%} of a side, black and white"
+    if own > most:
+        return 0, f"{own / len(grey):.0%} of a side at grey {level:.2f}"
+    return own, ""
+
+
+def _leading(flat: npt.NDArray[np.bool_]) -> int:
+    """How many rows are flat from the first on."""
+    return len(flat) if flat.all() else int(np.argmin(flat))
 
 
 def _share(pixels: npt.NDArray[np.bool_]) -> Pixels:

@@ -21,7 +21,7 @@ SECOND_LUNG = 0.15  # of the first one's volume; smaller pieces are not lungs
 
 @dataclass(frozen=True)
 class Extent:
-    """The lungs' bounding box in a volume: from the right lung's base to the apices, ends in rows and columns excluded."""
+    """The lungs' bounding box in a volume: from the lowest base to the apices, ends in rows and columns excluded."""
 
     first: float
     last: float
@@ -29,6 +29,7 @@ class Extent:
     bottom: float
     left: float
     right: float
+    middle: float  # the body's midline, in columns: the patient's right lung lies before it, the left one beyond
 
 
 def find_lungs(hu: Pixels) -> Extent | None:
@@ -45,7 +46,14 @@ def find_lungs(hu: Pixels) -> Extent | None:
     shown = _run_around(areas >= LEAST_OF_LARGEST_SLICE * areas[most], most)
     kept = lungs[shown[0] : shown[1] + 1]
     rows, columns = np.flatnonzero(kept.any(axis=(0, 2))), np.flatnonzero(kept.any(axis=(0, 1)))
-    return Extent(shown[0], shown[1], rows[0], rows[-1] + 1, columns[0], columns[-1] + 1)
+    middle = _midline(body[shown[0] : shown[1] + 1])
+    return Extent(shown[0], shown[1], rows[0], rows[-1] + 1, columns[0], columns[-1] + 1, middle)
+
+
+def _midline(body: Mask) -> float:
+    """The column that halves the body's width on most slices: where it lies does not depend on what fills either lung."""
+    ends = [(hit[0], hit[-1] + 1) for hit in (np.flatnonzero(plane.any(axis=0)) for plane in body) if len(hit)]
+    return float(np.median([(first + beyond) / 2 for first, beyond in ends]))
 
 
 def lung_at_ends(hu: Pixels) -> tuple[bool, bool]:

@@ -4,7 +4,9 @@ import io
 import warnings
 import zlib
 from collections.abc import Sequence
+from copy import copy
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-from embed.codestream import check_codestream, is_codestream
+from embed.codestream import FILLED_SILENTLY, checked_codestream, ends_before_the_picture, is_codestream
 from embed.limits import MAX_FRAME_PIXELS, MAX_INFLATED_BYTES
 from embed.scan import DamagedScan, Header, ScanError, UnsupportedScan
 
@@ -85,15 +87,15 @@ def decode_frame(ds: pydicom.Dataset, *, frame: int = 0) -> Stored:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             colour = photometric(ds) in COLOUR
-            if is_codestream(syntax):
-                check_codestream(ds, frame, frames=frame_count(ds))
-            stored = pixel_array(
-                ds,
-                index=frame,
-                raw=not colour,
-                decoding_plugin=PREFERRED_PLUGIN.get(syntax, ""),
-                correct_unused_bits=False,
-            )  # it takes High Bit for granted
+            codestream = checked_codestream(ds, frame, frames=frame_count(ds)) if is_codestream(syntax) else b""
+            stored = _decoded(ds, frame)
+            if syntax in FILLED_SILENTLY and ends_before_the_picture(
+                codestream, stored, partial(_decoded_alone, ds), bits=int(ds.BitsStored)
+            ):
+                raise DamagedScan(
+                    "too-short",
+                    f"part of the {syntax.name} picture is missing, though its end is there; send the file again",
+                )
             if photometric(ds) == "PALETTE COLOR":
                 stored = pydicom.pixels.processing.apply_color_lut(stored, ds)[..., :3]  # without its alpha
     except ScanError:
@@ -109,6 +111,27 @@ def decode_frame(ds: pydicom.Dataset, *, frame: int = 0) -> Stored:
     if stored.shape != expected:
         raise DamagedScan("no-size", f"the picture decodes to {stored.shape}; {expected} is declared")
     return stored if photometric(ds) == "PALETTE COLOR" else _only_stored_bits(stored, ds)
+
+
+def _decoded(ds: pydicom.Dataset, frame: int) -> Stored:
+    """A frame as its decoder gives it."""
+    return pixel_array(
+        ds,
+        index=frame,
+        raw=photometric(ds) not in COLOUR,
+        decoding_plugin=PREFERRED_PLUGIN.get(ds.file_meta.TransferSyntaxUID, ""),
+        correct_unused_bits=False,  # it takes High Bit for granted
+    )
+
+
+def _decoded_alone(ds: pydicom.Dataset, codestream: bytes) -> Stored:
+    """`codestream` decoded as if it were the only frame of `ds`."""
+    alone = copy(ds)
+    alone.PixelData = pydicom.encaps.encapsulate([codestream])
+    alone.NumberOfFrames = 1
+    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        alone.pop(keyword, None)
+    return _decoded(alone, 0)
 
 
 def photometric(ds: pydicom.Dataset) -> str:

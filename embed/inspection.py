@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.dicom import decode_frame, parse
-from embed.prepare import encoder_view, shrink
+from embed.prepare import encoder_view, lung_box, shrink
 from embed.read import film_bytes, read_scan
 from embed.scan import Scan, ScanError
 
@@ -68,7 +68,10 @@ def inspection_json(path: Path, outcome: Inspection | ScanError) -> dict[str, An
 
 
 def draw_inspection(inspections: list[Inspection]) -> Levels:
-    """A row a scan: a DICOM film's stored pixels, then what the encoder sees; a volume's decoded values above what it sees."""
+    """A row a scan: a DICOM film's stored pixels, the film with its lungs and the crop, what the encoder sees.
+
+    Of a volume the decoded values above what the encoder sees.
+    """
     rows = [_row(inspection) for inspection in inspections]
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1])), constant_values=32) for row in rows]
@@ -84,14 +87,31 @@ def write_picture(levels: Levels, path: Path) -> None:
 
 def _row(inspection: Inspection) -> Levels:
     scan = inspection.scan
-    seen = [_levels(picture) for picture in encoder_view(scan, side=PANEL)]
+    seen = [_levels(one.picture) for one in encoder_view(scan, side=PANEL)]
     if scan.kind == "xray":
         stored = [_panel(inspection.stored)] if inspection.stored is not None else []
-        return np.concatenate([*stored, _panel(seen[0])], axis=1)
+        return np.concatenate([*stored, _panel(_with_lungs(scan)), _panel(seen[0])], axis=1)
     low, high = float(scan.pixels.min()), float(scan.pixels.max())
     values = [_levels((plane - low) / max(high - low, 1e-6)) for plane in scan.pixels]
     lines = [[_panel(picture, PANEL // 3) for picture in pictures] for pictures in (values, seen)]
     return np.concatenate([np.concatenate(line, axis=1) for line in lines])
+
+
+def _with_lungs(scan: Scan) -> Levels:
+    """The film with each lung outlined and a frame around what the encoder sees of it; the film alone where none were found."""
+    drawn = _levels(scan.pixels[0])
+    if scan.lungs is None:
+        return drawn
+    for lung in (scan.lungs.right, scan.lungs.left):
+        mask = cv2.resize(lung.astype(np.uint8), drawn.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, outlines, -1, 0, 3)  # black under white shows on any film
+        cv2.drawContours(drawn, outlines, -1, 255, 1)
+        rows, columns = lung_box(lung, *drawn.shape)
+        corners = (columns.start, rows.start), (columns.stop - 1, rows.stop - 1)
+        cv2.rectangle(drawn, *corners, 0, 3)
+        cv2.rectangle(drawn, *corners, 255, 1)
+    return drawn
 
 
 def _stored_levels(path: Path) -> Levels:

@@ -38,6 +38,7 @@ def lung_extent(sample: Sequence[int], coarse: Pixels, shape: tuple[int, int, in
         bottom=found.bottom * down,
         left=found.left * across,
         right=found.right * across,
+        middle=found.middle * across,
     )
 
 

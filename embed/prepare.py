@@ -1,15 +1,25 @@
 """Pure steps on arrays between a scan and what an encoder eats."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from embed.scan import Pixels, Scan
+from embed.scan import Lungs, Pixels, Scan
 
 STRETCH_PERCENTILES = (1.0, 99.0)
+LUNG_MARGIN = 0.06  # of the lungs' box, on every side
 LUNG_WINDOW_HU = (-1350.0, 150.0)  # centre −600, width 1500, as radiologists read lungs
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What an encoder sees of a slice: right half and left half of the patient in the halves of a square."""
+
+    picture: Pixels  # (side, side), 0 to 1
+    lung: npt.NDArray[np.bool_]  # (side, side): where lung is; everywhere, where that is not known
 
 
 def shrink(picture: npt.NDArray[Any], *, side: int) -> Pixels:
@@ -34,23 +44,62 @@ def grey_slices(scan: Scan) -> Pixels:
     return np.clip((scan.pixels - low) / (LUNG_WINDOW_HU[1] - low), 0, 1).astype(np.float32)
 
 
-def stretch(picture: Pixels) -> Pixels:
-    """`picture` with its 1st to 99th percentile stretched onto 0…1, so that exposure and window matter less."""
-    low, high = np.percentile(picture, STRETCH_PERCENTILES)
+def stretch(picture: Pixels, *, inside: npt.NDArray[np.bool_] | None = None) -> Pixels:
+    """`picture` with its 1st to 99th percentile, or that of the pixels `inside`, stretched onto 0…1: exposure and window matter less."""
+    low, high = np.percentile(picture if inside is None else picture[inside], STRETCH_PERCENTILES)
     if high <= low:
         return picture
     return np.clip((picture - np.float32(low)) / np.float32(high - low), 0, 1)
 
 
-def squash(picture: Pixels, *, side: int) -> Pixels:
-    """`picture` (rows, columns) resized to a square of `side` pixels, both axes on their own."""
-    smaller = min(picture.shape) >= side
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR).astype(
-        np.float32
+def lung_box(lung: npt.NDArray[np.bool_], rows: int, columns: int) -> tuple[slice, slice]:
+    """The rows and columns of a picture of that size which hold a lung, given on a grid stretched over it, and a margin."""
+    ends, grid = [], len(lung)
+    for shown, size in ((lung.any(axis=1), rows), (lung.any(axis=0), columns)):
+        hit = np.flatnonzero(shown)
+        first, beyond = hit[0] / grid, (hit[-1] + 1) / grid
+        margin = LUNG_MARGIN * (beyond - first)
+        ends.append(slice(max(0, round((first - margin) * size)), min(size, round((beyond + margin) * size))))
+    return ends[0], ends[1]
+
+
+def lung_view(picture: Pixels, lungs: Lungs, *, side: int) -> Seen:
+    """Each lung's box on its own half of a square of `side` pixels, with the contrast of the lungs' own pixels.
+
+    So apices, bases and walls lie at the same places in every film, however tall or wide the chest. `side` is even.
+    """
+    right, left = (
+        cv2.resize(lung.astype(np.uint8), picture.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        for lung in (lungs.right, lungs.left)
     )
+    toned = stretch(picture, inside=(right | left) > 0)
+    halves = []
+    for lung, mask in ((lungs.right, right), (lungs.left, left)):
+        box = lung_box(lung, *picture.shape)
+        halves.append([resize(some[box], rows=side, columns=side // 2) for some in (toned, mask.astype(np.float32))])
+    shown, inside = (np.concatenate(half, axis=1) for half in zip(*halves, strict=True))
+    return Seen(shown, inside > 0.5)
 
 
-def encoder_view(scan: Scan, *, side: int) -> list[Pixels]:
-    """What an encoder eats: each slice a square of `side` pixels; films are stretched first, CT and MR have their own scale."""
+def resize(picture: Pixels, *, rows: int, columns: int) -> Pixels:
+    """`picture` at that size, both axes on their own; area-averaged where it shrinks."""
+    way = cv2.INTER_AREA if rows <= picture.shape[0] and columns <= picture.shape[1] else cv2.INTER_LINEAR
+    return cv2.resize(picture, (columns, rows), interpolation=way).astype(np.float32)
+
+
+def squash(picture: Pixels, *, side: int) -> Pixels:
+    """`picture` (rows, columns) resized to a square of `side` pixels."""
+    return resize(picture, rows=side, columns=side)
+
+
+def encoder_view(scan: Scan, *, side: int) -> list[Seen]:
+    """What an encoder eats: each slice a square of `side` pixels.
+
+    A film becomes its two lungs side by side, or is taken whole where they were not found. CT, cropped about the midline when it was
+    read, and MR have their own scale.
+    """
+    if scan.lungs is not None:
+        return [lung_view(plane, scan.lungs, side=side) for plane in scan.pixels]
+    everywhere = np.ones((side, side), bool)
     grey = grey_slices(scan)
-    return [squash(stretch(plane) if scan.kind == "xray" else plane, side=side) for plane in grey]
+    return [Seen(squash(stretch(plane) if scan.kind == "xray" else plane, side=side), everywhere) for plane in grey]

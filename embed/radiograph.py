@@ -18,16 +18,19 @@ from embed.dicom import (
     require_pixels,
     text_of,
 )
+from embed.film import look_at_film
 from embed.identity import identity_of
 from embed.luts import apply_modality_lut, apply_voi_lut
 from embed.prepare import shrink
-from embed.quality import doubts
 from embed.scan import DamagedScan, Flag, Pixels, Provenance, Scan, UnsupportedScan, View
 from embed.view import Confidence, Projection, projection_of
 
 RADIOGRAPHS = ("CR", "DX", "RG")  # computed and digital radiography, and digitised film (PS3.3 C.7.3.1.1.1)
 CAPTURES = ("OT", "SC", "")  # a film that was scanned in or sent on as a secondary capture, where its words say chest
 CHEST = re.compile(r"CHEST|THORA|LUNG|\bCXR\b")
+NOT_A_FILM = re.compile(
+    r"\b(CT|CTA|CTPA|HRCT|MRI?|PET|US|ULTRASOUND|DOSE|REPORT|SPINE)\b"
+)  # screenshots of other studies
 CHEST_WORDS = ("BodyPartExamined", "StudyDescription", "SeriesDescription", "ProtocolName")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -41,7 +44,7 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
     if not is_radiograph(ds):
         raise UnsupportedScan(
             "unsupported-modality",
-            f"(0008,0060) Modality is {ds.get('Modality')!r}; expected CR, DX, CT or MR of the chest",
+            f"(0008,0060) Modality is {ds.get('Modality')!r}; expected CR, DX, CT or MR of the chest{_capture_hint(ds)}",
         )
     require_pixels(ds)
     stored = decode_frame(ds)
@@ -64,21 +67,26 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
     spacing = _spacing_mm(ds, stored.shape[0] / grey.shape[0])
     field = crop_stated_field(grey, ds)
     border = crop_border(field.pixels)
-    cropped = border.pixels
     steps += [*field.steps, *border.steps]
     flags += [*field.flags, *border.flags]
     projection = projection_of(ds)
-    steps.append(_projection_step(projection))
-    flags += _projection_flags(projection) + doubts(cropped, stored_shape=stored.shape[:2])
+    upright, orientation_step = _as_oriented(border.pixels, ds, projection.view)
+    oriented = _stated_orientation(ds) is not None
+    film = look_at_film(upright, view=projection.view, oriented=oriented, stored_shape=stored.shape[:2])
+    steps += [*orientation_step, _projection_step(projection), *film.steps]
+    flags += [*_projection_flags(projection), *film.flags]
+    if spacing and film.turns % 2:
+        spacing = spacing[0], spacing[2], spacing[1]
     return Scan(
-        pixels=cropped[None],
+        pixels=film.pixels[None],
         kind="xray",
         modality=text_of(ds, "Modality"),
         view=projection.view,
         spacing_mm=spacing,
         provenance=Provenance("dicom", file_hash, tuple(steps), tuple(flags)),
         header=header_of(ds),
-        identity=identity_of(stored, cropped),
+        identity=identity_of(stored, film.pixels),
+        lungs=film.lungs,
         projection=projection,
     )
 
@@ -86,8 +94,15 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
 def is_radiograph(ds: pydicom.Dataset) -> bool:
     """Whether the header speaks of a radiograph, or of a secondary capture of the chest."""
     modality = text_of(ds, "Modality") or ""
-    words = " ".join(text_of(ds, keyword) or "" for keyword in CHEST_WORDS).upper()
-    return modality in RADIOGRAPHS or (modality in CAPTURES and bool(CHEST.search(words)))
+    words = re.sub(r"[\W_]+", " ", " ".join(text_of(ds, keyword) or "" for keyword in CHEST_WORDS).upper())
+    captured = modality in CAPTURES and bool(CHEST.search(words)) and not NOT_A_FILM.search(words)
+    return modality in RADIOGRAPHS or captured
+
+
+def _capture_hint(ds: pydicom.Dataset) -> str:
+    if (text_of(ds, "Modality") or "") not in CAPTURES:
+        return ""
+    return ", or a secondary capture whose body part or description says chest and no other kind of study"
 
 
 def _grey_of(stored: Stored, ds: pydicom.Dataset, steps: list[str], flags: list[Flag], *, side: int) -> Pixels:
@@ -158,6 +173,26 @@ def _polarity_conflict(ds: pydicom.Dataset) -> list[Flag]:
     return []
 
 
+def _as_oriented(grey: Pixels, ds: pydicom.Dataset, view: View | None) -> tuple[Pixels, list[str]]:
+    """`grey` flipped so that the patient's left lies on its right and the feet below, where the header says otherwise."""
+    stated = _stated_orientation(ds)
+    if view is View.LATERAL or stated is None or stated == ("L", "F"):
+        return grey, []
+    mirrored, upside_down = stated[0] == "R", stated[1] == "H"
+    done = " and ".join(words for words, does in (("mirrored", mirrored), ("set upright", upside_down)) if does)
+    turned = grey[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
+    step = f"{done}: Patient Orientation is {stated[0]}\\{stated[1]} (PS3.3 C.7.6.1.1.1)"
+    return np.ascontiguousarray(turned), [step]
+
+
+def _stated_orientation(ds: pydicom.Dataset) -> tuple[str, str] | None:
+    """Towards what rows and columns run, ("L", "F") on a film as it is read; None where it is not stated so plainly."""
+    along = re.findall(r"[LRHFAP]+", text_of(ds, "PatientOrientation") or "")
+    if len(along) != 2 or along[0] not in ("L", "R") or along[1] not in ("F", "H"):
+        return None
+    return along[0], along[1]
+
+
 def _projection_step(projection: Projection) -> str:
     placed = f", {', '.join(projection.placement)}" if projection.placement else ""
     if projection.view is None:
@@ -166,6 +201,13 @@ def _projection_step(projection: Projection) -> str:
 
 
 def _projection_flags(projection: Projection) -> list[Flag]:
+    if "decubitus" not in projection.placement:
+        return _view_flags(projection)
+    lying = Flag("decubitus", "the patient lay on one side: fluid and air lie differently than in other films")
+    return [lying, *_view_flags(projection)]
+
+
+def _view_flags(projection: Projection) -> list[Flag]:
     if projection.conflict:
         return [Flag("view-conflict", projection.conflict)]
     if projection.view is View.LATERAL:

@@ -8,9 +8,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from embed.border import crop_border
 from embed.codestream import check_jpeg_is_whole
+from embed.film import look_at_film
 from embed.identity import file_hash, identity_of
 from embed.prepare import shrink
-from embed.quality import doubts
 from embed.scan import DamagedScan, Flag, Pixels, Provenance, Scan, UnsupportedScan
 
 MAGIC = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
@@ -53,11 +53,11 @@ def read_raster(data: bytes, *, side: int) -> Scan:
     if small.shape != grey.shape:
         steps.append(f"area-averaged to {small.shape[1]}×{small.shape[0]}")
     border = crop_border(small / np.float32(white))
-    shown = border.pixels
-    steps += [f"grey {white:g} taken as white", *border.steps]
+    film = look_at_film(border.pixels, view=None, oriented=False, stored_shape=grey.shape)
+    steps += [f"grey {white:g} taken as white", *border.steps, *film.steps]
     taken = Flag("picture", "a picture, not DICOM: polarity and window are taken as they show")
     return Scan(
-        pixels=shown[None],
+        pixels=film.pixels[None],
         kind="xray",
         modality=None,
         view=None,
@@ -66,9 +66,10 @@ def read_raster(data: bytes, *, side: int) -> Scan:
             name,
             file_hash(data),
             tuple(steps),
-            (taken, Flag("no-view", "no view stated"), *border.flags, *doubts(shown, stored_shape=grey.shape)),
+            (taken, Flag("no-view", "no view stated"), *border.flags, *film.flags),
         ),
-        identity=identity_of(grey.astype(np.uint16), shown),
+        identity=identity_of(grey.astype(np.uint16), film.pixels),
+        lungs=film.lungs,
     )
 
 

@@ -86,6 +86,19 @@ class Header:
 
 
 @dataclass(frozen=True, eq=False)
+class Lungs:
+    """Where both lungs lie on a picture, on a square grid stretched over all of it."""
+
+    right: npt.NDArray[np.bool_]  # (grid, grid), the patient's right: on the picture's left
+    left: npt.NDArray[np.bool_]
+    quality: float  # 0 to 1: how far they may be believed
+
+    @property
+    def both(self) -> npt.NDArray[np.bool_]:
+        return self.right | self.left
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """One image or volume. A radiograph is a volume of one slice.
 
@@ -102,4 +115,5 @@ class Scan:
     provenance: Provenance
     header: Header = Header()
     identity: PixelIdentity | None = None
+    lungs: Lungs | None = None  # of a frontal film, where they were found beyond doubt; None: the whole film counts
     projection: "Projection | None" = None  # of a DICOM radiograph: how its view is known, how the patient was placed

@@ -36,9 +36,13 @@ PLACEMENT_WORDS = (
     ("portable", re.compile(r"\b(PORTABLE|MOBILE|BEDSIDE)\b")),
     ("erect", re.compile(r"\b(ERECT|UPRIGHT|STANDING)\b")),
     ("sitting", re.compile(r"\b(SITTING|SEATED|SEMI ?ERECT)\b")),
-    ("decubitus", re.compile(r"\b(DECUB|DECUBITUS)\b")),
+    ("decubitus", re.compile(r"\bDECUBITUS\b")),
     ("supine", re.compile(r"\b(SUPINE|RECUMBENT)\b")),
 )
+
+
+# Such films are frontal; "lateral" says which side is down. LLD and RLD: PS3.3 C.8.1.1
+DECUBITUS = re.compile(r"\b((L|R|LEFT|RIGHT) )?(LAT |LATERAL )?DECUB\w*|\b[LR]LD\b")
 
 
 class Confidence(StrEnum):
@@ -94,4 +98,5 @@ def _placement(texts: list[str]) -> tuple[str, ...]:
 
 
 def _words(ds: pydicom.Dataset, keyword: str) -> str:
-    return re.sub(r"[\s_/,;:().-]+", " ", str(ds.get(keyword) or "").upper()).strip()
+    words = re.sub(r"[\s_/,;:().-]+", " ", str(ds.get(keyword) or "").upper()).strip()
+    return DECUBITUS.sub("DECUBITUS", words)

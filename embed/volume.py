@@ -111,7 +111,8 @@ def volume_scan(
         steps.append("slices chosen by their places in mm, since they do not lie evenly")
     if extent:
         steps.append(
-            f"cropped to the lungs: rows {box.top}–{box.bottom}, columns {box.left}–{box.right} of {rows}×{columns}"
+            f"cropped to the lungs: rows {box.top}–{box.bottom}, columns {box.left}–{box.right} of {rows}×{columns}, "
+            f"right and left of the body's midline at {round(extent.middle)}"
         )
     high, wide = box.bottom - box.top, box.right - box.left
     if pixels.shape[1:] != (high, wide):
@@ -184,12 +185,15 @@ def _hounsfield_doubts(coarse: Pixels) -> list[Flag]:
 
 
 def _box_of(extent: Extent, rows: int, columns: int) -> Box:
+    """The lungs with a margin, the body's midline in the middle: each half of the box holds one lung, however much of it is airy."""
     down, across = MARGIN * (extent.bottom - extent.top), MARGIN * (extent.right - extent.left)
+    half = max(extent.middle - extent.left, extent.right - extent.middle) + across
+    half = min(half, extent.middle, columns - extent.middle)  # as far as the slice goes on either side
     return Box(
         max(0, round(extent.top - down)),
         min(rows, round(extent.bottom + down)),
-        max(0, round(extent.left - across)),
-        min(columns, round(extent.right + across)),
+        max(0, round(extent.middle - half)),
+        min(columns, round(extent.middle + half)),
     )
 
 

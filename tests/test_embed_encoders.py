@@ -9,8 +9,9 @@ import pytest
 
 from embed.encoder import Encoder, EncoderError, load_encoder
 from embed.encoders.efficientnet_lite import MODEL
+from embed.prepare import Seen
 from embed.read import read_scan, read_scan_bytes
-from embed.signature import pool_grid, unit
+from embed.signature import opacity_profile, pool_grid, unit
 from tests.conftest import need_module
 from tests.films import dicom_bytes, phantom, png_bytes
 
@@ -89,7 +90,7 @@ def test_the_shipped_network_equals_the_published_one() -> None:
         published = torch_network("efficientnet-lite0")(torch.from_numpy(pixels)).numpy()
     (shipped,) = onnxruntime.InferenceSession(str(MODEL)).run(["features"], {"pixels": pixels})
     assert shipped.shape == published.shape == (2, 192, 14, 14)
-    assert np.abs(unit(pool_grid(shipped, cells=2)) - unit(pool_grid(published, cells=2))).max() < 1e-4
+    assert np.abs(unit(pool_grid(shipped, grid=(3, 2))) - unit(pool_grid(published, grid=(3, 2)))).max() < 1e-4
     assert np.abs(shipped - published).max() < 1e-4 * np.abs(published).max()
 
 
@@ -105,7 +106,36 @@ def test_exporting_again_gives_the_shipped_file(tmp_path: Path) -> None:
 
 def test_grid_pooling_averages_each_cell() -> None:
     maps = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
-    np.testing.assert_array_equal(pool_grid(maps, cells=2), [[2.5, 4.5, 10.5, 12.5]])
+    np.testing.assert_array_equal(pool_grid(maps, grid=(2, 2)), [[2.5, 4.5, 10.5, 12.5]])
+    np.testing.assert_array_equal(pool_grid(maps, grid=(4, 1)), [[1.5, 5.5, 9.5, 13.5]])
+    two = np.stack([maps[0, 0], -maps[0, 0]])[None]  # channels lie together, cell by cell
+    np.testing.assert_array_equal(pool_grid(two, grid=(2, 1)), [[3.5, -3.5, 11.5, -11.5]])
+
+
+def test_opposite_cells_become_their_sum_and_their_weighted_difference() -> None:
+    maps = np.array([[[[1, 2, 3, 8], [5, 5, 5, 5]]]], np.float32)  # two rows of four cells
+    half = np.sqrt(0.5)
+    expected = np.array([1 + 8, 2 + 3, 10, 10, 3 * (1 - 8), 3 * (2 - 3), 0, 0]) * half
+    np.testing.assert_allclose(pool_grid(maps, grid=(2, 4), apart=3), [expected], rtol=1e-6)
+
+
+def test_a_mirrored_map_differs_in_the_differences_alone() -> None:
+    maps = np.random.default_rng(0).random((2, 5, 6, 4), dtype=np.float32)
+    one, other = (pool_grid(some, grid=(3, 2), apart=2) for some in (maps, maps[..., ::-1]))
+    np.testing.assert_allclose(one[:, :15], other[:, :15], atol=1e-6)
+    np.testing.assert_allclose(one[:, 15:], -other[:, 15:], atol=1e-6)
+
+
+def test_the_opacity_profile_is_the_mean_of_each_band_of_lung_and_the_difference_between_the_sides() -> None:
+    picture = np.zeros((12, 8), np.float32)
+    picture[:2, :4], picture[:2, 4:] = 0.2, 0.6  # the first of six bands
+    picture[10:, :4], picture[10:, 4:] = 0.5, 0.5  # the last
+    picture[:, 0] = 1  # no lung
+    lung = np.ones((12, 8), bool)
+    lung[:, 0] = False
+    profile = opacity_profile(Seen(picture, lung), apart=3)
+    np.testing.assert_allclose(profile[[0, 5, 6, 11]], [0.8, 1.0, 3 * -0.4, 0], atol=1e-6)
+    assert profile.shape == (12,) and not profile[[1, 2, 3, 4, 7, 8, 9, 10]].any()
 
 
 def test_unit_leaves_zeros_alone() -> None:

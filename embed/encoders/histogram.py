@@ -27,7 +27,9 @@ class HistogramEncoder:
         return unit(np.stack([self._histograms(scan) for scan in scans]))
 
     def _histograms(self, scan: Scan) -> npt.NDArray[np.float32]:
-        return np.mean([self._of_slice(grey) for grey in encoder_view(scan, side=self.side)], axis=0, dtype=np.float32)
+        return np.mean(
+            [self._of_slice(seen.picture) for seen in encoder_view(scan, side=self.side)], axis=0, dtype=np.float32
+        )
 
     def _of_slice(self, picture: Pixels) -> npt.NDArray[np.float32]:
         level = np.clip((picture * BINS).astype(np.int64), 0, BINS - 1)

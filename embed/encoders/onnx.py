@@ -3,12 +3,14 @@
 `model.onnx` is described by `model.json`:
 
     {"name": "our-densenet", "side": 320, "channels": 3, "mean": [0.5], "std": [0.5], "range": [0, 1],
-     "output": "features", "grid": 2}
+     "output": "features", "grid": [3, 2], "apart": 2}
 
 `side`: pixels of the square input. `range`: the values that black and white take before `mean` and `std` are applied (one number, or
 one a channel). `output`: the name of the graph's output. `grid`: for an output of shape (n, channels, rows, columns), the cells
-a side that are averaged and laid side by side, 1 for a global average; an output of shape (n, d) has no grid. `sha256`,
-optional: the model file's hash, checked before it is loaded.
+that are averaged and laid side by side, a side or as [rows, columns], 1 for a global average; an output of shape (n, d) has no grid.
+`apart`, optional: how much the difference between cells opposite each other counts beside their sum. `opacity`, optional: the weight of
+the zones' opacity (`embed.signature.opacity_profile`) beside the network's output. `sha256`, optional: the model file's hash,
+checked before it is loaded.
 """
 
 import hashlib
@@ -24,10 +26,11 @@ import numpy.typing as npt
 import onnxruntime
 
 from embed.encoder import PREPARATION, EncoderError
-from embed.prepare import encoder_view
+from embed.prepare import Seen, encoder_view
 from embed.scan import Pixels, Scan
-from embed.signature import pool_grid, pool_slices, unit
+from embed.signature import BANDS, opacity_profile, pool_grid, pool_slices, unit
 
+LARGER = 1.4  # scans are read larger than the input, so that lungs cut out of a film still fill it
 BATCH = 8  # larger ones are no faster on a CPU and need more memory
 
 
@@ -42,7 +45,9 @@ class ModelCard:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     range: tuple[float, float] = (0.0, 1.0)
-    grid: int | None = None
+    grid: tuple[int, int] | None = None  # rows, columns
+    apart: float = 1.0
+    opacity: float = 0.0  # weight of the opacity profile beside the network's output; 0: without it
     sha256: str | None = None
 
 
@@ -68,10 +73,11 @@ class OnnxEncoder:
             raise EncoderError(f"{model}: no output is called {card.output!r}; it has: {', '.join(outputs)}")
         self._input = self._session.get_inputs()[0].name
         self._card = card
-        self.side = card.side
+        self.side = round(LARGER * card.side)
         recipe = hashlib.sha256(repr(card).encode()).hexdigest()
         self.fingerprint = f"{card.name}:{digest[:16]}:{recipe[:8]}:{PREPARATION}"
         self.dim = self._run(np.zeros((1, card.channels, card.side, card.side), np.float32)).shape[1]
+        self.dim += 2 * BANDS if card.opacity else 0
 
     def encode(self, scans: Sequence[Scan]) -> npt.NDArray[np.float32]:
         if not scans:
@@ -80,16 +86,23 @@ class OnnxEncoder:
 
     def slice_rows(self, scans: Sequence[Scan]) -> npt.NDArray[np.float32]:
         """Unit rows (slices of all scans, dim), before the slices of a scan are pooled."""
-        inputs = (self._input_of(grey) for scan in scans for grey in encoder_view(scan, side=self.side))
+        views = (seen for scan in scans for seen in encoder_view(scan, side=self._card.side))
         rows = []
-        while batch := list(islice(inputs, BATCH)):
-            rows.append(self._run(np.stack(batch)))
+        while batch := list(islice(views, BATCH)):
+            features = self._run(np.stack([self._input_of(seen.picture) for seen in batch]))
+            rows.append(self._with_opacity(features, batch))
         return np.concatenate(rows)
+
+    def _with_opacity(self, features: npt.NDArray[np.float32], batch: Sequence[Seen]) -> npt.NDArray[np.float32]:
+        if not self._card.opacity:
+            return features
+        profiles = np.stack([opacity_profile(seen, apart=self._card.apart) for seen in batch])
+        return unit(np.concatenate([features, np.float32(self._card.opacity) * profiles], axis=1))
 
     def _input_of(self, grey: Pixels) -> npt.NDArray[np.float32]:
         """(channels, side, side), scaled as the card says."""
         low, high = self._card.range
-        channels = np.broadcast_to(grey * (high - low) + low, (self._card.channels, self.side, self.side))
+        channels = np.broadcast_to(grey * (high - low) + low, (self._card.channels, *grey.shape))
         mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self._card.mean, self._card.std))
         return ((channels - mean) / std).astype(np.float32)
 
@@ -100,12 +113,13 @@ class OnnxEncoder:
             raise EncoderError(
                 f"{self._card.name}: the network refuses an input of shape {batch.shape} ({str(error).splitlines()[0][:200]})"
             ) from error
-        if output.ndim == 4 and (self._card.grid or 1) > min(output.shape[2:]):
-            raise EncoderError(
-                f"{self._card.name}: grid {self._card.grid} is finer than the output's {output.shape[2]}×{output.shape[3]}"
-            )
         if output.ndim == 4:
-            output = pool_grid(output, cells=self._card.grid or 1)
+            grid = self._card.grid or (1, 1)
+            if grid[0] > output.shape[2] or grid[1] > output.shape[3]:
+                raise EncoderError(
+                    f"{self._card.name}: grid {grid[0]}×{grid[1]} is finer than the output's {output.shape[2]}×{output.shape[3]}"
+                )
+            output = pool_grid(output, grid=grid, apart=self._card.apart)
         if output.ndim != 2 or not np.isfinite(output).all():
             raise EncoderError(
                 f"{self._card.name}: output {self._card.output!r} has shape {output.shape}; expected finite (n, d) or (n, channels, rows, columns)"
@@ -136,6 +150,9 @@ def read_card(path: Path) -> ModelCard:
     for name in ("mean", "std", "range"):
         if name in content:
             content[name] = _numbers(content[name], f"{path}: {name}")
+    if content.get("grid") is not None:
+        grid = content["grid"]
+        content["grid"] = tuple(grid) if isinstance(grid, list) else (grid, grid)
     card = ModelCard(**content)
     wrong = _wrong_entries(card)
     if wrong:
@@ -148,14 +165,25 @@ def _wrong_entries(card: ModelCard) -> list[str]:
     per_channel = (1, card.channels)
     rules = {
         "name, output and sha256 are texts": isinstance(card.name, str) and isinstance(card.output, str) and isinstance(card.sha256, str | None),
-        "side is a number of pixels from 8": isinstance(card.side, int) and card.side >= 8,
+        "side is an even number of pixels from 8": isinstance(card.side, int) and card.side >= 8 and card.side % 2 == 0,
         "channels is 1 or 3": card.channels in (1, 3),
         "mean is one finite number, or one a channel": len(card.mean) in per_channel and bool(np.isfinite(card.mean).all()),
         "std is one number, or one a channel, and not 0": len(card.std) in per_channel and bool(np.isfinite(card.std).all()) and min(map(abs, card.std)) > 0,
         "range is two different finite numbers": len(card.range) == 2 and bool(np.isfinite(card.range).all()) and card.range[0] != card.range[1],
-        "grid is left out or a number from 1": card.grid is None or (isinstance(card.grid, int) and card.grid >= 1),
+        "grid is left out, a number from 1, or two of them": card.grid is None or _is_grid(card.grid),
+        "opacity is a finite number from 0": isinstance(card.opacity, int | float) and bool(np.isfinite(card.opacity)) and card.opacity >= 0,
+        "apart is a finite number, and not 1 only where the grid has an even number of columns": _is_apart(card),
     }  # fmt: skip
     return [rule for rule, holds in rules.items() if not holds]
+
+
+def _is_grid(grid: Any) -> bool:
+    return len(grid) == 2 and all(isinstance(cells, int) and cells >= 1 for cells in grid)
+
+
+def _is_apart(card: ModelCard) -> bool:
+    even = card.grid is not None and _is_grid(card.grid) and card.grid[1] % 2 == 0
+    return isinstance(card.apart, int | float) and bool(np.isfinite(card.apart)) and (card.apart == 1 or even)
 
 
 def _numbers(value: Any, where: str) -> tuple[float, ...]:

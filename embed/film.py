@@ -1,0 +1,91 @@
+"""What every radiograph goes through once it is grey, whatever it came as: the lungs are looked for, and doubts are raised."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from embed.film_lungs import Finding, film_lung_finder
+from embed.scan import Flag, Lungs, Pixels, View
+
+TINY = 256  # pixels of the shorter side: below, an icon or a thumbnail
+SATURATED = 0.35  # share of pixels at black or white
+LEAST_FRONTAL = 0.5  # probability of a frontal chest film, below which it is doubted
+LIKELY = 0.5  # probability above which an exchange of black and white is told of
+MIRRORED = 0.95  # probability above which a film is mirrored back: a heart in the middle makes it hard to tell
+TURNED = {1: "a quarter turn clockwise", 2: "by half a turn", 3: "a quarter turn anticlockwise"}
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A radiograph, upright, with what was seen of it."""
+
+    pixels: Pixels  # (rows, columns), 0 to 1, bright = dense
+    lungs: Lungs | None
+    turns: int  # quarter turns by which it stood away from upright
+    steps: tuple[str, ...]
+    flags: tuple[Flag, ...]
+
+
+def look_at_film(grey: Pixels, *, view: View | None, oriented: bool, stored_shape: tuple[int, ...]) -> Film:
+    """`grey` (rows, columns) turned upright and mirrored back, and its lungs where they are beyond doubt.
+
+    `view` is what the header states, `oriented` whether it states which way the picture runs, `stored_shape` the size before
+    anything was shrunk or cropped. An exchange of black and white is told of, not undone.
+    """
+    finding = film_lung_finder().find(grey)
+    steps: list[str] = []
+    flags = _stored_doubts(grey, stored_shape)
+    frontal = finding.frontal >= LEAST_FRONTAL and view is not View.LATERAL
+    turns = finding.turns if frontal else 0
+    if turns:
+        upright = np.ascontiguousarray(np.rot90(grey, -turns))
+        again = film_lung_finder().find(upright)
+        turns = turns if again.turns == 0 and again.frontal >= LEAST_FRONTAL else 0  # else it stands no better that way
+    if turns:
+        grey, finding = upright, again
+        steps.append(f"turned {TURNED[turns]}, as the picture stands")
+        flags.append(Flag("turned", f"the film did not stand upright; it was turned {TURNED[turns]}"))
+    if frontal and finding.mirrored > MIRRORED:
+        back = np.ascontiguousarray(grey[:, ::-1])
+        again = film_lung_finder().find(back)
+        if oriented:
+            flags.append(Flag("mirrored", "the heart lies on the picture's left, against the header; it was left so"))
+        elif again.mirrored < 1 - MIRRORED:  # what looks mirrored either way has no sides to tell
+            grey, finding = back, again
+            steps.append("mirrored back, as the heart lies")
+            flags.append(Flag("mirrored", "the heart lay on the picture's left: it was taken as mirrored, and turned"))
+    lungs, reason = (None, "a lateral film") if view is View.LATERAL else (finding.lungs, finding.reason)
+    flags += _seen_doubts(finding, view)
+    if lungs is None:
+        flags.append(Flag("no-lungs", f"no lungs to crop to: {reason}; the whole film is used"))
+    else:
+        steps.append(f"lungs found: {_share(lungs)}, quality {lungs.quality:.2f}")
+    return Film(grey, lungs, turns, tuple(steps), tuple(flags))
+
+
+def _stored_doubts(grey: Pixels, stored_shape: tuple[int, ...]) -> list[Flag]:
+    flags = []
+    if min(stored_shape) < TINY:
+        flags.append(Flag("tiny", f"stored at only {stored_shape[1]}×{stored_shape[0]} pixels"))
+    saturated = float(((grey <= 0.001) | (grey >= 0.999)).mean())
+    if saturated > SATURATED:
+        flags.append(Flag("saturated", f"{saturated:.0%} of the pixels are black or white"))
+    return flags
+
+
+def _seen_doubts(finding: Finding, view: View | None) -> list[Flag]:
+    """What the picture says against itself or its header."""
+    if finding.frontal < LEAST_FRONTAL:
+        if view is View.LATERAL:
+            return []
+        return [Flag("not-frontal", f"it does not look like a frontal chest film (probability {finding.frontal:.2f})")]
+    flags = []
+    if view is View.LATERAL:
+        flags.append(Flag("view-doubtful", "the header says lateral, the picture looks like a frontal film"))
+    if finding.inverted > LIKELY:
+        flags.append(Flag("polarity-doubtful", "it looks like a chest film with black and white exchanged"))
+    return flags
+
+
+def _share(lungs: Lungs) -> str:
+    return f"right {lungs.right.mean():.0%}, left {lungs.left.mean():.0%} of the film"

