@@ -1,6 +1,6 @@
 """How should the slices of a CT become one signature? Virtual CT patients with known lesions, every pooling in one run.
 
-    python -m benchmarks.ct_pooling [--patients 64]
+    python -m benchmarks.ct_pooling [--patients 96]
 
 Each patient's chest is deformed, diseased, and read as a CT is (lungs found, 12 slices across them, cropped). The first half of
 the patients chooses, the second half reports: P@5 for the lesions' side (chance about 0.25), rank correlation for severity.
@@ -10,17 +10,18 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from embed.encoder import DEFAULT_ENCODER, load_encoder
-from embed.encoders.onnx import OnnxEncoder
+from embed.encoders.efficientnet_lite import MODEL
+from embed.encoders.onnx import OnnxEncoder, read_card
 from embed.prepare import shrink
 from embed.scan import Flag, Header, Pixels, Scan
+from embed.signature import opacity_profile, unit
 from embed.volume import Box, volume_scan
 from examples.demo.anatomy import load_anatomy
 from examples.demo.lesions import Side, add_lesions, draw_disease
@@ -34,9 +35,10 @@ from search.study import Block
 
 Rows = npt.NDArray[np.float32]
 SLICES = 12
+GRIDS = ((2, 2), (3, 2))
+OPACITIES = (0.0, 0.4, 1.0)  # weights of the opacity profile
 POOLINGS: dict[str, Callable[[Rows], Rows]] = {
     "mean": lambda rows: rows.mean(axis=0),
-    "mean, sides apart ×2": lambda rows: _sides_apart(rows.mean(axis=0), 2.0),
     "maximum": lambda rows: rows.max(axis=0),
     "generalised mean, p = 3": lambda rows: np.cbrt((np.maximum(rows, 0) ** 3).mean(axis=0)),
     "mean + maximum": lambda rows: np.concatenate([_unit(rows.mean(axis=0)), _unit(rows.max(axis=0))]),
@@ -74,18 +76,32 @@ class ArrayVolume:
 
 
 def main(patients: int) -> None:
-    encoder = load_encoder(DEFAULT_ENCODER)
-    assert isinstance(encoder, OnnxEncoder)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         truth, scans = zip(*pool.map(virtual_ct, range(patients)), strict=True)
-    rows = encoder.slice_rows(scans).reshape(patients, SLICES, -1)
-    table = Table("pooling", "numbers", "half", "same side, P@5", "chance", "severity, rank correlation")
-    for name, pool_rows in POOLINGS.items():
-        pooled = np.stack([_unit(pool_rows(one)) for one in rows])
-        for half, chosen in (("choose", slice(0, patients // 2)), ("report", slice(patients // 2, patients))):
-            side, severity = measure(pooled[chosen], truth[chosen])
-            table.add_row(name, str(pooled.shape[1]), half, _words(side), f"{side.chance:.2f}", _words(severity))
-    Console(width=120).print(table)
+    card = read_card(MODEL.with_suffix(".json"))
+    profiles = np.stack([opacity_profile(scan) for scan in scans])
+    table = Table(
+        "cells",
+        "slices pooled by",
+        "opacity",
+        "numbers",
+        "half",
+        "same side, P@5",
+        "chance",
+        "severity, rank correlation",
+    )
+    for grid in GRIDS:
+        encoder = OnnxEncoder(MODEL, replace(card, grid=grid))
+        rows = encoder.slice_rows(scans).reshape(patients, SLICES, -1)
+        for pooling, pool_rows in POOLINGS.items():
+            features = np.stack([_unit(pool_rows(one)) for one in rows])
+            for opacity in OPACITIES:
+                signed = unit(np.concatenate([features, opacity * profiles], axis=1).astype(np.float32))
+                for half, chosen in (("choose", slice(0, patients // 2)), ("report", slice(patients // 2, patients))):
+                    side, severity = measure(signed[chosen], truth[chosen])
+                    told = (f"{grid[0]}×{grid[1]}", pooling, f"{opacity:g}", str(signed.shape[1]), half)
+                    table.add_row(*told, _words(side), f"{side.chance:.2f}", _words(severity))
+    Console(width=140).print(table)
 
 
 def virtual_ct(number: int) -> tuple[tuple[str, int], Scan]:
@@ -110,12 +126,6 @@ def measure(rows: Rows, truth: Sequence[tuple[str, int]]) -> tuple[Metric, Metri
     return precision([block], sides, everyone), rank_correlation([block], severities, everyone)
 
 
-def _sides_apart(row: Rows, weight: float) -> Rows:
-    """The sum of opposite cells of a 2×2 grid and `weight` times their difference."""
-    right, left = row.reshape(2, 2, -1)[:, 0], row.reshape(2, 2, -1)[:, 1]
-    return np.concatenate([right + left, weight * (right - left)]).ravel()
-
-
 def _words(metric: Metric) -> str:
     return f"{metric.value:.2f} ({metric.low:.2f} to {metric.high:.2f})"
 
@@ -129,4 +139,4 @@ def _numbers() -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    main(next(_numbers(), 64))
+    main(next(_numbers(), 96))

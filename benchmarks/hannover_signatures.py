@@ -21,9 +21,10 @@ from search.evaluation import Metric, outcome_auc
 from search.study import iter_archive_neighbours
 
 VARIANTS = (
-    ("block 5, 3×2 areas, sides apart ×2 (the default)", "efficientnet-lite0", (3, 2), 2.0),
-    ("last layer, 3×2 areas, sides apart ×2", "efficientnet-lite0-last", (3, 2), 2.0),
-    ("last layer, global average", "efficientnet-lite0-last", (1, 1), 1.0),
+    ("block 5, 3×2 areas and opacity (the default)", "efficientnet-lite0", (3, 2), 0.4),
+    ("block 5, 3×2 areas", "efficientnet-lite0", (3, 2), 0.0),
+    ("last layer, 3×2 areas and opacity", "efficientnet-lite0-last", (3, 2), 0.4),
+    ("last layer, global average", "efficientnet-lite0-last", (1, 1), 0.0),
 )
 
 
@@ -32,8 +33,8 @@ def main() -> None:
         "signature", "dim", "AUC, AP films", "95 % interval", "chance", title="ITU admission from 10 other patients"
     )
     with TemporaryDirectory() as folder:
-        for title, network, grid, apart in VARIANTS:
-            index = build(Path(folder), network, grid, apart)
+        for title, network, grid, opacity in VARIANTS:
+            index = build(Path(folder), network, grid, opacity)
             engine = SearchEngine.open(index)
             metric = measure(engine)
             table.add_row(
@@ -42,10 +43,10 @@ def main() -> None:
     Console().print(table)
 
 
-def build(folder: Path, network: str, grid: tuple[int, int], apart: float) -> Path:
-    model = folder / f"{network}-{grid[0]}x{grid[1]}.onnx"
-    export(network, model, grid=grid, apart=apart)
-    index = model.with_suffix("")
+def build(folder: Path, network: str, grid: tuple[int, int], opacity: float) -> Path:
+    model = folder / f"{network}-{grid[0]}x{grid[1]}-{opacity:g}.onnx"
+    export(network, model, grid=grid, opacity=opacity)
+    index = folder / model.stem
     arguments = ["--cohort", "table=examples/hannover.toml", "--index", str(index), "--encoder", f"onnx:{model}"]
     CliRunner().invoke(build_index.main, arguments, catch_exceptions=False)
     return index

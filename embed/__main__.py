@@ -123,7 +123,7 @@ def _print_inspection(path: Path, outcome: Inspection | ScanError) -> None:
     help="The .onnx file to write; its card goes beside it.",
 )
 @click.option(
-    "--side", type=click.IntRange(32, 2048), default=448, show_default=True, help="Pixels of the square input."
+    "--side", type=click.IntRange(32, 2048), default=320, show_default=True, help="Pixels of the square input."
 )
 @click.option(
     "--grid",
@@ -134,12 +134,9 @@ def _print_inspection(path: Path, outcome: Inspection | ScanError) -> None:
     help="Rows and columns of cells that are averaged.",
 )
 @click.option(
-    "--apart", default=2.0, show_default=True, help="How much opposite cells' difference counts beside their sum."
-)
-@click.option(
     "--opacity", default=0.4, show_default=True, help="Weight of the zones' opacity beside the network's output."
 )
-def export_network(name: str, out: Path, side: int, grid: tuple[int, int], apart: float, opacity: float) -> None:
+def export_network(name: str, out: Path, side: int, grid: tuple[int, int], opacity: float) -> None:
     """Write the network NAME as ONNX. Needs the extra `torch`.
 
     Example: python -m embed export efficientnet-lite0 --out /tmp/lite0.onnx
@@ -147,7 +144,7 @@ def export_network(name: str, out: Path, side: int, grid: tuple[int, int], apart
     from embed.export import export
 
     try:
-        export(name, out, side=side, grid=grid, apart=apart, opacity=opacity)
+        export(name, out, side=side, grid=grid, opacity=opacity)
     except EncoderError as error:
         raise click.UsageError(str(error)) from error
     click.echo(f"wrote {out} and {out.with_suffix('.json')}", err=True)

@@ -28,9 +28,7 @@ def torch_network(name: str) -> Any:
     return torch.nn.Sequential(whole.conv_stem, whole.bn1, *list(whole.blocks), whole.conv_head, whole.bn2).eval()
 
 
-def export(
-    name: str, out: Path, *, side: int = 448, grid: tuple[int, int] = (3, 2), apart: float = 2.0, opacity: float = 0.4
-) -> None:
+def export(name: str, out: Path, *, side: int = 320, grid: tuple[int, int] = (3, 2), opacity: float = 0.4) -> None:
     """Write `out` (ONNX, any even batch size and picture size) and the card beside it."""
     network = torch_network(name)
     import torch
@@ -49,7 +47,7 @@ def export(
         )
     card = {
         "name": name, "side": side, "channels": 3, "mean": [0.5], "std": [0.5], "range": [0, 1],
-        "output": "features", "grid": list(grid), "apart": apart, "opacity": opacity, "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
+        "output": "features", "grid": list(grid), "opacity": opacity, "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
     }  # fmt: skip
     out.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
 

@@ -37,6 +37,9 @@ def look_at_film(grey: Pixels, *, view: View | None, oriented: bool, stored_shap
     flags = _stored_doubts(grey, stored_shape)
     frontal = finding.frontal >= LEAST_FRONTAL and view is not View.LATERAL
     turns = finding.turns if frontal else 0
+    if turns and oriented:
+        flags.append(Flag("turned", "the film does not look upright, against its header; it was left so"))
+        turns = 0
     if turns:
         upright = np.ascontiguousarray(np.rot90(grey, -turns))
         again = film_lung_finder().find(upright)

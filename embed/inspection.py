@@ -98,7 +98,7 @@ def _row(inspection: Inspection) -> Levels:
 
 
 def _with_lungs(scan: Scan) -> Levels:
-    """The film with each lung outlined and a frame around what the encoder sees of it; the film alone where none were found."""
+    """The film with both lungs outlined and a frame around what the encoder sees; the film alone where none were found."""
     drawn = _levels(scan.pixels[0])
     if scan.lungs is None:
         return drawn
@@ -107,10 +107,10 @@ def _with_lungs(scan: Scan) -> Levels:
         outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(drawn, outlines, -1, 0, 3)  # black under white shows on any film
         cv2.drawContours(drawn, outlines, -1, 255, 1)
-        rows, columns = lung_box(lung, *drawn.shape)
-        corners = (columns.start, rows.start), (columns.stop - 1, rows.stop - 1)
-        cv2.rectangle(drawn, *corners, 0, 3)
-        cv2.rectangle(drawn, *corners, 255, 1)
+    rows, columns = lung_box(scan.lungs, *drawn.shape)
+    corners = (columns.start, rows.start), (columns.stop - 1, rows.stop - 1)
+    cv2.rectangle(drawn, *corners, 0, 3)
+    cv2.rectangle(drawn, *corners, 255, 1)
     return drawn
 
 

@@ -16,10 +16,11 @@ LUNG_WINDOW_HU = (-1350.0, 150.0)  # centre −600, width 1500, as radiologists 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What an encoder sees of a slice: right half and left half of the patient in the halves of a square."""
+    """What an encoder sees of a slice, and where each lung is on it: a half of the square each, where that is not known."""
 
     picture: Pixels  # (side, side), 0 to 1
-    lung: npt.NDArray[np.bool_]  # (side, side): where lung is; everywhere, where that is not known
+    right: npt.NDArray[np.bool_]  # (side, side), the patient's right
+    left: npt.NDArray[np.bool_]
 
 
 def shrink(picture: npt.NDArray[Any], *, side: int) -> Pixels:
@@ -52,10 +53,10 @@ def stretch(picture: Pixels, *, inside: npt.NDArray[np.bool_] | None = None) -> 
     return np.clip((picture - np.float32(low)) / np.float32(high - low), 0, 1)
 
 
-def lung_box(lung: npt.NDArray[np.bool_], rows: int, columns: int) -> tuple[slice, slice]:
-    """The rows and columns of a picture of that size which hold a lung, given on a grid stretched over it, and a margin."""
-    ends, grid = [], len(lung)
-    for shown, size in ((lung.any(axis=1), rows), (lung.any(axis=0), columns)):
+def lung_box(lungs: Lungs, rows: int, columns: int) -> tuple[slice, slice]:
+    """The rows and columns of a picture of that size which hold both lungs and a margin."""
+    ends, grid = [], len(lungs.right)
+    for shown, size in ((lungs.both.any(axis=1), rows), (lungs.both.any(axis=0), columns)):
         hit = np.flatnonzero(shown)
         first, beyond = hit[0] / grid, (hit[-1] + 1) / grid
         margin = LUNG_MARGIN * (beyond - first)
@@ -64,21 +65,18 @@ def lung_box(lung: npt.NDArray[np.bool_], rows: int, columns: int) -> tuple[slic
 
 
 def lung_view(picture: Pixels, lungs: Lungs, *, side: int) -> Seen:
-    """Each lung's box on its own half of a square of `side` pixels, with the contrast of the lungs' own pixels.
+    """`picture` (rows, columns) cropped to both lungs, with the contrast of their own pixels, as a square of `side` pixels.
 
-    So apices, bases and walls lie at the same places in every film, however tall or wide the chest. `side` is even.
+    Both axes are stretched on their own, so that a tall and a wide chest fill it alike.
     """
     right, left = (
         cv2.resize(lung.astype(np.uint8), picture.shape[::-1], interpolation=cv2.INTER_NEAREST)
         for lung in (lungs.right, lungs.left)
     )
-    toned = stretch(picture, inside=(right | left) > 0)
-    halves = []
-    for lung, mask in ((lungs.right, right), (lungs.left, left)):
-        box = lung_box(lung, *picture.shape)
-        halves.append([resize(some[box], rows=side, columns=side // 2) for some in (toned, mask.astype(np.float32))])
-    shown, inside = (np.concatenate(half, axis=1) for half in zip(*halves, strict=True))
-    return Seen(shown, inside > 0.5)
+    box = lung_box(lungs, *picture.shape)
+    toned = stretch(picture[box], inside=(right | left)[box] > 0)
+    masks = [squash(lung[box].astype(np.float32), side=side) > 0.5 for lung in (right, left)]
+    return Seen(squash(toned, side=side), masks[0], masks[1])
 
 
 def resize(picture: Pixels, *, rows: int, columns: int) -> Pixels:
@@ -95,11 +93,12 @@ def squash(picture: Pixels, *, side: int) -> Pixels:
 def encoder_view(scan: Scan, *, side: int) -> list[Seen]:
     """What an encoder eats: each slice a square of `side` pixels.
 
-    A film becomes its two lungs side by side, or is taken whole where they were not found. CT, cropped about the midline when it was
-    read, and MR have their own scale.
+    A film is cropped to its lungs, or taken whole where they were not found. CT, cropped about the midline when it was read, and
+    MR have their own scale.
     """
     if scan.lungs is not None:
         return [lung_view(plane, scan.lungs, side=side) for plane in scan.pixels]
-    everywhere = np.ones((side, side), bool)
+    right = np.zeros((side, side), bool)
+    right[:, : side // 2] = True
     grey = grey_slices(scan)
-    return [Seen(squash(stretch(plane) if scan.kind == "xray" else plane, side=side), everywhere) for plane in grey]
+    return [Seen(squash(stretch(plane) if scan.kind == "xray" else plane, side=side), right, ~right) for plane in grey]

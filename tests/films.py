@@ -41,6 +41,7 @@ def dicom_dataset(pixels: npt.NDArray[Any], **attributes: Any) -> FileDataset:
         "PatientSex": "F",
         "StudyDate": "20200401",
         "ViewPosition": "PA",
+        "PatientOrientation": ["L", "F"],
         "Rows": pixels.shape[-2],
         "Columns": pixels.shape[-1],
         "SamplesPerPixel": 1,

@@ -9,8 +9,8 @@ import pytest
 
 from embed.encoder import Encoder, EncoderError, load_encoder
 from embed.encoders.efficientnet_lite import MODEL
-from embed.prepare import Seen
 from embed.read import read_scan, read_scan_bytes
+from embed.scan import Lungs, Provenance, Scan, View
 from embed.signature import opacity_profile, pool_grid, unit
 from tests.conftest import need_module
 from tests.films import dicom_bytes, phantom, png_bytes
@@ -85,11 +85,11 @@ def test_the_shipped_network_equals_the_published_one() -> None:
 
     from embed.export import torch_network
 
-    pixels = np.random.default_rng(5).uniform(-1, 1, (2, 3, 448, 448)).astype(np.float32)
+    pixels = np.random.default_rng(5).uniform(-1, 1, (2, 3, 320, 320)).astype(np.float32)
     with torch.no_grad():
         published = torch_network("efficientnet-lite0")(torch.from_numpy(pixels)).numpy()
     (shipped,) = onnxruntime.InferenceSession(str(MODEL)).run(["features"], {"pixels": pixels})
-    assert shipped.shape == published.shape == (2, 192, 14, 14)
+    assert shipped.shape == published.shape == (2, 192, 10, 10)
     assert np.abs(unit(pool_grid(shipped, grid=(3, 2))) - unit(pool_grid(published, grid=(3, 2)))).max() < 1e-4
     assert np.abs(shipped - published).max() < 1e-4 * np.abs(published).max()
 
@@ -112,30 +112,35 @@ def test_grid_pooling_averages_each_cell() -> None:
     np.testing.assert_array_equal(pool_grid(two, grid=(2, 1)), [[3.5, -3.5, 11.5, -11.5]])
 
 
-def test_opposite_cells_become_their_sum_and_their_weighted_difference() -> None:
-    maps = np.array([[[[1, 2, 3, 8], [5, 5, 5, 5]]]], np.float32)  # two rows of four cells
-    half = np.sqrt(0.5)
-    expected = np.array([1 + 8, 2 + 3, 10, 10, 3 * (1 - 8), 3 * (2 - 3), 0, 0]) * half
-    np.testing.assert_allclose(pool_grid(maps, grid=(2, 4), apart=3), [expected], rtol=1e-6)
+def test_a_films_opacity_is_the_mean_of_each_band_of_each_lung_and_the_difference_of_the_sides_doubled() -> None:
+    grey = np.full((128, 128), 0.5, np.float32)
+    right, left = np.zeros((2, 128, 128), bool)
+    right[4:124, 4:60] = left[4:124, 68:124] = True
+    grey[4:124, 4:60] = np.repeat([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], 20)[:, None]  # six bands of twenty rows
+    grey[4:124, 68:124] = np.repeat([0.0, 0.2, 0.4, 0.6, 1.0, 1.0], 20)[:, None]
+    scan = Scan(grey[None], "xray", "DX", View.PA, None, Provenance("dicom", "0"), lungs=Lungs(right, left, 1.0))
+    profile = opacity_profile(scan)
+    np.testing.assert_allclose(profile[:6], [0, 0.4, 0.8, 1.2, 1.8, 2.0], atol=0.03)
+    np.testing.assert_allclose(profile[6:], 2 * np.array([0, 0, 0, 0, -0.2, 0]), atol=0.03)
 
 
-def test_a_mirrored_map_differs_in_the_differences_alone() -> None:
-    maps = np.random.default_rng(0).random((2, 5, 6, 4), dtype=np.float32)
-    one, other = (pool_grid(some, grid=(3, 2), apart=2) for some in (maps, maps[..., ::-1]))
-    np.testing.assert_allclose(one[:, :15], other[:, :15], atol=1e-6)
-    np.testing.assert_allclose(one[:, 15:], -other[:, 15:], atol=1e-6)
+def test_the_opacity_of_a_ct_is_its_share_of_high_attenuation_from_the_apex_down() -> None:
+    hu = np.full((240, 4, 8), 40.0, np.float32)  # feet to head
+    hu[:, :2] = -850
+    hu[:40, 0, :4] = -400  # the lowest sixth of the right lung: half of what is airy
+    hu[200:, 0, 4:] = -251  # the highest sixth of the left
+    hu[100, 0, :] = -601
+    profile = opacity_profile(Scan(hu, "ct", "CT", None, None, Provenance("dicom", "0")))
+    np.testing.assert_allclose(profile[:6], [0.5, 0, 0, 0, 0, 0.5], atol=1e-6)
+    np.testing.assert_allclose(profile[6:], 2 * np.array([-0.5, 0, 0, 0, 0, 0.5]), atol=1e-6)
 
 
-def test_the_opacity_profile_is_the_mean_of_each_band_of_lung_and_the_difference_between_the_sides() -> None:
-    picture = np.zeros((12, 8), np.float32)
-    picture[:2, :4], picture[:2, 4:] = 0.2, 0.6  # the first of six bands
-    picture[10:, :4], picture[10:, 4:] = 0.5, 0.5  # the last
-    picture[:, 0] = 1  # no lung
-    lung = np.ones((12, 8), bool)
-    lung[:, 0] = False
-    profile = opacity_profile(Seen(picture, lung), apart=3)
-    np.testing.assert_allclose(profile[[0, 5, 6, 11]], [0.8, 1.0, 3 * -0.4, 0], atol=1e-6)
-    assert profile.shape == (12,) and not profile[[1, 2, 3, 4, 7, 8, 9, 10]].any()
+def test_without_lungs_each_half_stands_for_one() -> None:
+    grey = np.full((128, 128), 0.2, np.float32)
+    grey[:, 64:] = 0.8
+    for count in (1, 7):
+        scan = Scan(np.stack([grey] * count), "mri", "MR", None, None, Provenance("dicom", "0"))
+        np.testing.assert_allclose(opacity_profile(scan), [1.0] * 6 + [-1.2] * 6, atol=1e-6)
 
 
 def test_unit_leaves_zeros_alone() -> None:

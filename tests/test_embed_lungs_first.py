@@ -42,32 +42,32 @@ def lungs_of(right: tuple[slice, slice], left: tuple[slice, slice], *, grid: int
     return Lungs(masks[0], masks[1], 1.0)
 
 
-def test_the_box_of_a_lung_is_a_share_of_the_picture_with_a_margin() -> None:
-    lung = lungs_of((slice(2, 7), slice(1, 4)), (slice(3, 5), slice(6, 9))).right
-    rows, columns = lung_box(lung, 1000, 500)
-    # rows 0.2 to 0.7, 0.06 of 0.5 more at either end; columns 0.1 to 0.4, 0.06 of 0.3 more
+def test_the_box_of_the_lungs_is_a_share_of_the_picture_with_a_margin() -> None:
+    lungs = lungs_of((slice(2, 7), slice(1, 4)), (slice(3, 5), slice(6, 9)))
+    rows, columns = lung_box(lungs, 1000, 500)
+    # rows 0.2 to 0.7, 0.06 of 0.5 more at either end; columns 0.1 to 0.9, 0.06 of 0.8 more
     assert (rows.start, rows.stop) == (170, 730)
-    assert (columns.start, columns.stop) == (41, 209)
+    assert (columns.start, columns.stop) == (26, 474)
 
 
-def test_a_box_ends_where_the_picture_does() -> None:
-    lung = lungs_of((slice(0, 10), slice(0, 4)), (slice(0, 10), slice(6, 10))).right
-    assert lung_box(lung, 100, 100) == (slice(0, 100), slice(0, 42))
+def test_the_box_ends_where_the_picture_does() -> None:
+    lungs = lungs_of((slice(0, 10), slice(0, 4)), (slice(0, 10), slice(6, 10)))
+    assert lung_box(lungs, 100, 100) == (slice(0, 100), slice(0, 100))
 
 
-def test_each_lung_fills_its_half_and_the_lungs_alone_set_the_contrast() -> None:
+def test_the_lungs_alone_set_the_contrast_and_are_known_in_what_is_seen() -> None:
     picture = np.full((100, 100), 0.9, np.float32)
     picture[20:50, 10:40] = np.linspace(0.2, 0.4, 30, dtype=np.float32)  # grows from left to right
-    picture[60:90, 60:90] = 0.3
-    lungs = lungs_of((slice(2, 5), slice(1, 4)), (slice(6, 9), slice(6, 9)))
-    seen = lung_view(
-        picture, lungs, side=68
-    ).picture  # of each lung 30 and 2 pixels of margin on every side: 34, doubled across
-    assert seen.shape == (68, 68)
-    right, left = seen[10:58, 4:30], seen[10:58, 40:60]
-    assert left.mean() == pytest.approx(0.5, abs=0.02)  # 0.3 lies halfway between the percentiles of 0.2 to 0.4
-    assert right[:, 0].mean() < 0.1 and right[:, -1].mean() > 0.9
-    assert seen[0, 0] == 1  # what is brighter than any lung
+    picture[20:50, 60:90] = 0.3
+    lungs = lungs_of((slice(2, 5), slice(1, 4)), (slice(2, 5), slice(6, 9)))
+    seen = lung_view(picture, lungs, side=90)  # rows 18 to 52, columns 5 to 95: 34 rows are drawn out to 90
+    assert seen.picture.shape == (90, 90)
+    assert seen.picture[seen.left].mean() == pytest.approx(0.5, abs=0.02)  # 0.3 lies halfway between 0.2 and 0.4
+    assert seen.picture[40, 7] < 0.1 and seen.picture[40, 33] > 0.9
+    assert seen.picture[0, 0] == seen.picture[45, 45] == 1  # what is brighter than any lung
+    assert seen.right[45].nonzero()[0].tolist() == list(range(5, 35))
+    assert seen.left[45].nonzero()[0].tolist() == list(range(55, 85))
+    assert np.flatnonzero(seen.right.any(axis=1))[[0, -1]] == pytest.approx([5.3, 84.7], abs=1)
 
 
 def scan_of(grey: Grey, lungs: Lungs | None) -> Scan:
@@ -78,7 +78,7 @@ def test_without_lungs_the_whole_film_is_seen() -> None:
     grey = np.random.default_rng(0).random((60, 50), dtype=np.float32)
     (seen,) = encoder_view(scan_of(grey, None), side=32)
     np.testing.assert_array_equal(seen.picture, squash(stretch(grey), side=32))
-    assert seen.lung.all()
+    assert seen.right[:, :16].all() and seen.left[:, 16:].all() and not (seen.right & seen.left).any()
 
 
 def test_a_film_framed_wider_looks_nearly_the_same_to_the_encoder() -> None:
@@ -87,6 +87,7 @@ def test_a_film_framed_wider_looks_nearly_the_same_to_the_encoder() -> None:
     wide[50:150, 50:150] = film
     near = lungs_of((slice(2, 8), slice(2, 4)), (slice(2, 8), slice(6, 8)))
     far = lungs_of((slice(7, 13), slice(7, 9)), (slice(7, 13), slice(11, 13)), grid=20)
+    assert near.right.sum() == far.right.sum() == 12
     (one,), (other,) = (encoder_view(scan_of(*pair), side=64) for pair in ((film, near), (wide, far)))
     np.testing.assert_allclose(one.picture, other.picture, atol=1e-6)
 
@@ -104,6 +105,13 @@ def test_a_film_that_does_not_stand_upright_is_turned_and_flagged(turns: int) ->
     film = look(np.rot90(pa, turns))
     assert film.turns == turns and codes(film) == {"turned"}
     np.testing.assert_array_equal(film.pixels, pa)
+
+
+def test_a_film_that_looks_turned_against_its_header_is_left_and_used_whole() -> None:
+    turned = np.ascontiguousarray(np.rot90(virtual_films()[0]))
+    film = look(turned, oriented=True)
+    np.testing.assert_array_equal(film.pixels, turned)
+    assert film.lungs is None and codes(film) == {"turned", "no-lungs"}
 
 
 def test_a_mirrored_film_is_mirrored_back_unless_the_header_speaks_against_it() -> None:
@@ -140,7 +148,7 @@ def test_the_stated_orientation_is_followed() -> None:
 
 def test_spacing_turns_with_the_film() -> None:
     pixels = np.ascontiguousarray(np.rot90(np.rint(virtual_films()[0] * 4095).astype(np.uint16)))
-    scan = read_scan_bytes(dicom_bytes(pixels, ImagerPixelSpacing=[0.1, 0.2]), side=4096)
+    scan = read_scan_bytes(dicom_bytes(pixels, ImagerPixelSpacing=[0.1, 0.2], PatientOrientation=None), side=4096)
     assert scan.spacing_mm == pytest.approx((0, 0.2, 0.1))
 
 

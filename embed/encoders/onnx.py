@@ -3,12 +3,12 @@
 `model.onnx` is described by `model.json`:
 
     {"name": "our-densenet", "side": 320, "channels": 3, "mean": [0.5], "std": [0.5], "range": [0, 1],
-     "output": "features", "grid": [3, 2], "apart": 2}
+     "output": "features", "grid": [3, 2], "opacity": 0.4}
 
 `side`: pixels of the square input. `range`: the values that black and white take before `mean` and `std` are applied (one number, or
 one a channel). `output`: the name of the graph's output. `grid`: for an output of shape (n, channels, rows, columns), the cells
 that are averaged and laid side by side, a side or as [rows, columns], 1 for a global average; an output of shape (n, d) has no grid.
-`apart`, optional: how much the difference between cells opposite each other counts beside their sum. `opacity`, optional: the weight of
+`opacity`, optional: the weight of
 the zones' opacity (`embed.signature.opacity_profile`) beside the network's output. `sha256`, optional: the model file's hash,
 checked before it is loaded.
 """
@@ -26,7 +26,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from embed.encoder import PREPARATION, EncoderError
-from embed.prepare import Seen, encoder_view
+from embed.prepare import encoder_view
 from embed.scan import Pixels, Scan
 from embed.signature import BANDS, opacity_profile, pool_grid, pool_slices, unit
 
@@ -46,7 +46,6 @@ class ModelCard:
     std: tuple[float, ...] = (1.0,)
     range: tuple[float, float] = (0.0, 1.0)
     grid: tuple[int, int] | None = None  # rows, columns
-    apart: float = 1.0
     opacity: float = 0.0  # weight of the opacity profile beside the network's output; 0: without it
     sha256: str | None = None
 
@@ -82,22 +81,20 @@ class OnnxEncoder:
     def encode(self, scans: Sequence[Scan]) -> npt.NDArray[np.float32]:
         if not scans:
             return np.empty((0, self.dim), np.float32)
-        return pool_slices(self.slice_rows(scans), [len(scan.pixels) for scan in scans])
-
-    def slice_rows(self, scans: Sequence[Scan]) -> npt.NDArray[np.float32]:
-        """Unit rows (slices of all scans, dim), before the slices of a scan are pooled."""
-        views = (seen for scan in scans for seen in encoder_view(scan, side=self._card.side))
-        rows = []
-        while batch := list(islice(views, BATCH)):
-            features = self._run(np.stack([self._input_of(seen.picture) for seen in batch]))
-            rows.append(self._with_opacity(features, batch))
-        return np.concatenate(rows)
-
-    def _with_opacity(self, features: npt.NDArray[np.float32], batch: Sequence[Seen]) -> npt.NDArray[np.float32]:
+        features = pool_slices(self.slice_rows(scans), [len(scan.pixels) for scan in scans])
         if not self._card.opacity:
             return features
-        profiles = np.stack([opacity_profile(seen, apart=self._card.apart) for seen in batch])
-        return unit(np.concatenate([features, np.float32(self._card.opacity) * profiles], axis=1))
+        profiles = [opacity_profile(scan) for scan in scans]
+        return unit(np.concatenate([features, np.float32(self._card.opacity) * np.stack(profiles)], axis=1))
+
+    def slice_rows(self, scans: Sequence[Scan]) -> npt.NDArray[np.float32]:
+        """Unit rows (slices of all scans, d) of the network, before the slices of a scan are pooled."""
+        views = (seen for scan in scans for seen in encoder_view(scan, side=self._card.side))
+        inputs = (self._input_of(seen.picture) for seen in views)
+        rows = []
+        while batch := list(islice(inputs, BATCH)):
+            rows.append(self._run(np.stack(batch)))
+        return np.concatenate(rows)
 
     def _input_of(self, grey: Pixels) -> npt.NDArray[np.float32]:
         """(channels, side, side), scaled as the card says."""
@@ -119,7 +116,7 @@ class OnnxEncoder:
                 raise EncoderError(
                     f"{self._card.name}: grid {grid[0]}×{grid[1]} is finer than the output's {output.shape[2]}×{output.shape[3]}"
                 )
-            output = pool_grid(output, grid=grid, apart=self._card.apart)
+            output = pool_grid(output, grid=grid)
         if output.ndim != 2 or not np.isfinite(output).all():
             raise EncoderError(
                 f"{self._card.name}: output {self._card.output!r} has shape {output.shape}; expected finite (n, d) or (n, channels, rows, columns)"
@@ -172,18 +169,12 @@ def _wrong_entries(card: ModelCard) -> list[str]:
         "range is two different finite numbers": len(card.range) == 2 and bool(np.isfinite(card.range).all()) and card.range[0] != card.range[1],
         "grid is left out, a number from 1, or two of them": card.grid is None or _is_grid(card.grid),
         "opacity is a finite number from 0": isinstance(card.opacity, int | float) and bool(np.isfinite(card.opacity)) and card.opacity >= 0,
-        "apart is a finite number, and not 1 only where the grid has an even number of columns": _is_apart(card),
     }  # fmt: skip
     return [rule for rule, holds in rules.items() if not holds]
 
 
 def _is_grid(grid: Any) -> bool:
     return len(grid) == 2 and all(isinstance(cells, int) and cells >= 1 for cells in grid)
-
-
-def _is_apart(card: ModelCard) -> bool:
-    even = card.grid is not None and _is_grid(card.grid) and card.grid[1] % 2 == 0
-    return isinstance(card.apart, int | float) and bool(np.isfinite(card.apart)) and (card.apart == 1 or even)
 
 
 def _numbers(value: Any, where: str) -> tuple[float, ...]:

@@ -21,7 +21,7 @@ LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 1e-4
 MEMORY = 0.998  # of the running mean of the weights, a step
 # What a sample is made from. Of the real films of training patients, those without outlines teach only what a film looks like.
-SHARES = {"virtual": 0.46, "outlined": 0.28, "real": 0.07, "lateral": 0.12, "other": 0.07}
+SHARES = {"virtual": 0.42, "outlined": 0.3, "real": 0.08, "lateral": 0.13, "other": 0.07}
 
 
 @dataclass(frozen=True, eq=False)
