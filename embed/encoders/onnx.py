@@ -30,7 +30,7 @@ from embed.prepare import encoder_view
 from embed.scan import Pixels, Scan
 from embed.signature import BANDS, opacity_profile, pool_grid, pool_slices, unit
 
-LARGER = 1.4  # scans are read larger than the input, so that lungs cut out of a film still fill it
+LARGER = 2.0  # scans are read larger than the input, so that lungs cut out of a film still fill it
 BATCH = 8  # larger ones are no faster on a CPU and need more memory
 
 
