@@ -36,7 +36,7 @@ from examples.lungs.films import iter_patient
 from tests.films import dicom_dataset, to_bytes
 
 ROWS, COLUMNS = 3000, 2500
-SIDE = 627  # what the default encoder asks for
+SIDE = 640  # what the default encoder asks for
 PIXEL_BYTES = bytes(2 * ROWS * COLUMNS)
 NOISE = 12.0  # of 4096 grey values: quantum noise of a normally exposed film
 SYNTAXES = {

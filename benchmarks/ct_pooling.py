@@ -29,7 +29,7 @@ from examples.demo.patient import draw_patient
 from examples.demo.volume import deform
 from index.numpy_store import NumpyStore
 from index.transform import Centring
-from search.evaluation import Metric, precision, rank_correlation
+from search.evaluation import Metric, bootstrapped, precision, rank_correlation
 from search.nearest import nearest_patients
 from search.study import Block
 
@@ -123,7 +123,8 @@ def measure(rows: Rows, truth: Sequence[tuple[str, int]]) -> tuple[Metric, Metri
     block = Block(everyone, everyone, found, similarities)
     sides = np.array([side for side, _ in truth], dtype=object)
     severities = np.array([float(severity) for _, severity in truth])
-    return precision([block], sides, everyone), rank_correlation([block], severities, everyone)
+    figures = precision([block], sides, everyone), rank_correlation([block], severities, everyone)
+    return bootstrapped(figures[0]), bootstrapped(figures[1])
 
 
 def _words(metric: Metric) -> str:

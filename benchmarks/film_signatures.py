@@ -10,12 +10,13 @@ reporting archive and all of Hannover are shown beside it, and took no part, but
 """
 
 import csv
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ from embed.scan import Lungs, Pixels, Provenance, Scan
 from embed.signature import opacity_profile, pool_grid, unit
 from index.numpy_store import NumpyStore
 from index.transform import Centring
-from search.evaluation import Metric, outcome_auc, precision, rank_correlation
+from search.evaluation import Figure, Metric, bootstrapped, outcome_auc, paired_difference, precision, rank_correlation
 from search.nearest import nearest_patients
 from search.study import Block
 
@@ -151,6 +152,8 @@ INPUTS: dict[str, Callable[[Film, int], Pixels]] = {
 SIDES = {"the crop, lungs blanked": (320,), "the crop, all but the lungs blanked": (320,)}
 GRIDS = {"1×1": (1, 1), "2×2": (2, 2), "3×2": (3, 2), "3×3": (3, 3)}
 OPACITIES = (0.0, 0.2, 0.4)
+BEFORE = ("whole film", "448", "2×2", "0", "yes")
+NOW = ("lung crop + contrast", "320", "3×2", "0.4", "yes")
 
 
 # ---- films and figures -----------------------------------------------------------------------------------------------------
@@ -222,7 +225,7 @@ def neighbours(rows: Rows, half: Half, *, k: int, allowed: npt.NDArray[np.int64]
     return Block(asked, everyone, found, similarities)
 
 
-def virtual_figures(rows: Rows, half: Half) -> dict[str, Metric]:
+def virtual_figures(rows: Rows, half: Half) -> dict[str, Figure]:
     block = neighbours(rows, half, k=5)
     severity = half.labels("severity").astype(float)
     return {
@@ -231,7 +234,7 @@ def virtual_figures(rows: Rows, half: Half) -> dict[str, Metric]:
     }
 
 
-def real_figures(rows: Rows, half: Half) -> dict[str, Metric]:
+def real_figures(rows: Rows, half: Half) -> dict[str, Figure]:
     among_ap = np.flatnonzero(half.labels("view") == "ap")
     crp = half.labels("crp").astype(float)
     return {
@@ -260,53 +263,88 @@ def signatures(maps: Sequence[Maps], profiles: Rows, grid: tuple[int, int], opac
 
 
 def words(metric: Metric) -> str:
-    return f"{metric.value:.2f} ({metric.low:.2f}–{metric.high:.2f})"
+    return f"{metric.value:.2f} ({metric.low:.2f} to {metric.high:.2f})"
 
 
-def skill(virtual: Sequence[dict[str, Metric]], real: dict[str, Metric]) -> float:
-    sides = [(one["side"].value - one["side"].chance) / (1 - one["side"].chance) for one in virtual]
-    severities = [one["severity"].value for one in virtual]
-    return float(np.mean([np.mean(sides), np.mean(severities), 2 * real["itu"].value - 1]))
+def value(figure: Figure) -> float:
+    return figure.of(np.ones(len(figure.queries)))
 
 
-def main(choosing: Sequence[Path], reporting: Path) -> None:
-    finder = FilmLungFinder()
-    virtual = [archive_films(folder, finder) for folder in (*choosing, reporting)]
-    hannover = hannover_films(finder)
+def skill(virtual: Sequence[dict[str, Figure]], real: dict[str, Figure]) -> float:
+    sides = [(value(one["side"]) - one["side"].chance) / (1 - one["side"].chance) for one in virtual]
+    severities = [value(one["severity"]) for one in virtual]
+    return float(np.mean([np.mean(sides), np.mean(severities), 2 * value(real["itu"]) - 1]))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way of signing, and its figures."""
+
+    name: tuple[str, ...]  # input, side, cells, opacity, centred
+    choosing: list[dict[str, Figure]]  # an archive each
+    choosing_real: dict[str, Figure]
+    reporting: dict[str, Figure]  # of the virtual archive and of Hannover together
+
+    @property
+    def skill(self) -> float:
+        return skill(self.choosing, self.choosing_real)
+
+    def told(self) -> tuple[str, ...]:
+        first = (np.mean([value(one[name]) for one in self.choosing]) for name in ("side", "severity"))
+        chose = ", ".join(f"{number:.2f}" for number in (*first, value(self.choosing_real["itu"])))
+        last = (words(bootstrapped(self.reporting[name])) for name in ("side", "severity", "itu", "crp", "view"))
+        return *self.name, f"{self.skill:.3f}", chose, *last
+
+
+def variants(inputs: Sequence[str], virtual: Sequence[Sequence[Film]], hannover: Sequence[Film]) -> Iterator[Variant]:
     profiles, real_profile = [opacities(films) for films in virtual], opacities(hannover)
-    columns = ("input", "side", "cells", "opacity", "centred", "skill", "choosing: side, severity, ITU", "P@5 side", "chance",
-               "severity", "ITU AUC, AP", "CRP", "P@5 view")  # fmt: skip
-    found = []
-    for title, see in INPUTS.items():
+    for title in inputs:
+        see = INPUTS[title]
         for side in SIDES.get(title, (320, 448)):
             maps, real_maps = [maps_of(films, see, side) for films in virtual], maps_of(hannover, see, side)
-            for grid_name, grid in GRIDS.items():
-                for opacity in OPACITIES if see in (crop, contrast, contrast_padded, halves) else OPACITIES[:1]:
-                    for centred in (True, False) if grid_name == "3×2" else (True,):
-                        made = partial(signatures, grid=grid, opacity=opacity, centred=centred)
-                        told = [
-                            virtual_figures(made(*pair), everyone(films))
-                            for pair, films in zip(zip(maps, profiles, strict=True), virtual, strict=True)
-                        ]
-                        rows = made(real_maps, real_profile)
-                        chosen, whole = (
-                            real_figures(rows, choosing_half(hannover)),
-                            real_figures(rows, everyone(hannover)),
-                        )
-                        good, last = skill(told[:-1], chosen), told[-1]
-                        first = f"{np.mean([one['side'].value for one in told[:-1]]):.2f}, "
-                        first += (
-                            f"{np.mean([one['severity'].value for one in told[:-1]]):.2f}, {chosen['itu'].value:.2f}"
-                        )
-                        found.append((good, (title, str(side), grid_name, f"{opacity:g}", "yes" if centred else "no", f"{good:.3f}",
-                                      first, words(last["side"]), f"{last['side'].chance:.2f}", words(last["severity"]),
-                                      words(whole["itu"]), words(whole["crp"]), words(whole["view"]))))  # fmt: skip
-    table = Table(*columns, title="best skill on the choosing films first")
-    for _, row in sorted(found, key=lambda one: -one[0]):
-        table.add_row(*row)
+            weights = OPACITIES if see in (crop, contrast, contrast_padded, halves) else OPACITIES[:1]
+            for (cells, grid), opacity, centred in product(GRIDS.items(), weights, (True, False)):
+                if not centred and cells != "3×2":
+                    continue
+                made = partial(signatures, grid=grid, opacity=opacity, centred=centred)
+                figures = [
+                    virtual_figures(made(*pair), everyone(films))
+                    for pair, films in zip(zip(maps, profiles, strict=True), virtual, strict=True)
+                ]
+                rows = made(real_maps, real_profile)
+                name = (title, str(side), cells, f"{opacity:g}", "yes" if centred else "no")
+                last = figures[-1] | real_figures(rows, everyone(hannover))
+                yield Variant(name, figures[:-1], real_figures(rows, choosing_half(hannover)), last)
+
+
+@click.command(help=__doc__)
+@click.argument("choosing", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("reporting", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    type=click.Choice(list(INPUTS)),
+    default=list(INPUTS),
+    help="only this one; may be repeated",
+)
+def main(choosing: Sequence[Path], reporting: Path, inputs: Sequence[str]) -> None:
+    finder = FilmLungFinder()
+    virtual = [archive_films(folder, finder) for folder in (*choosing, reporting)]
+    found = sorted(variants(inputs, virtual, hannover_films(finder)), key=lambda one: -one.skill)
+    chance = found[0].reporting["side"].chance, found[0].reporting["view"].chance
+    table = Table("input", "side", "cells", "opacity", "centred", "skill", "choosing: side, severity, ITU", f"P@5 side, chance {chance[0]:.2f}",
+                  "severity", "ITU AUC, AP", "CRP", f"P@5 view, chance {chance[1]:.2f}", title="best skill on the choosing films first")  # fmt: skip
+    for variant in found:
+        table.add_row(*variant.told())
     Console(width=220).print(table)
+    before = next((one for one in found if one.name == BEFORE), None)
+    now = next((one for one in found if one.name == NOW), None)
+    if before and now:
+        print(f"the default, {', '.join(NOW)}, less the one before, {', '.join(BEFORE)}, on the reporting films:")
+        for name, figure in now.reporting.items():
+            print(f"  {name}: {words(paired_difference(figure, before.reporting[name]))}")
 
 
 if __name__ == "__main__":
-    *first, last = (Path(name) for name in sys.argv[1:])
-    main(first, last)
+    main()

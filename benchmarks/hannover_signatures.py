@@ -17,7 +17,7 @@ import build_index
 from embed.export import export
 from search.answer import Question
 from search.engine import SearchEngine
-from search.evaluation import Metric, outcome_auc
+from search.evaluation import outcome_auc
 from search.study import iter_archive_neighbours
 
 VARIANTS = (

@@ -45,7 +45,7 @@ def list_encoders() -> None:
 @main.command("inspect", epilog="Example: python -m embed inspect film.dcm ct_study/ --picture seen.png")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--side", type=click.IntRange(16, 4096), default=448, show_default=True, help="Pixels of the shorter side."
+    "--side", type=click.IntRange(16, 4096), default=640, show_default=True, help="Pixels of the shorter side."
 )
 @click.option(
     "--picture",

@@ -206,7 +206,7 @@ def evaluate(
 
 
 def _metric(engine: SearchEngine, kind: str, target: str, labels: dict[str, Any], blocks: Sequence[Any]) -> Any:
-    from search.evaluation import outcome_auc, precision, rank_correlation
+    from search.evaluation import bootstrapped, outcome_auc, precision, rank_correlation
 
     patients = engine.archives[kind].patients
     catalogue = engine.snapshot.catalogue
@@ -214,7 +214,7 @@ def _metric(engine: SearchEngine, kind: str, target: str, labels: dict[str, Any]
         if not blocks:
             raise QuestionError("nothing to evaluate: no case matches --where")
         if target in {endpoint.name for endpoint in catalogue.endpoints}:
-            return outcome_auc(list(blocks), catalogue.values(target, kind), patients)
+            return bootstrapped(outcome_auc(list(blocks), catalogue.values(target, kind), patients))
         if target in LISTS:
             raise QuestionError(f"--target {target!r} holds a list for each case; it cannot be evaluated")
         if target not in labels and target not in catalogue.columns():
@@ -223,8 +223,8 @@ def _metric(engine: SearchEngine, kind: str, target: str, labels: dict[str, Any]
             )
         values = labels[target] if target in labels else catalogue.values(target, kind)
         if values.dtype.kind in "fiu":
-            return rank_correlation(list(blocks), values.astype(np.float64), patients)
-        return precision(list(blocks), values, patients)
+            return bootstrapped(rank_correlation(list(blocks), values.astype(np.float64), patients))
+        return bootstrapped(precision(list(blocks), values, patients))
     except ValueError as error:
         raise QuestionError(f"--target {target}: {error}") from error
 

@@ -1,6 +1,6 @@
 """Does similarity carry outcome? Metrics over leave-one-patient-out neighbours, each with interval and chance level."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,17 @@ class Metric:
     patients: int
 
 
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A figure over queries that can be computed again with each query counted `weight` times."""
+
+    name: str
+    of: Callable[[Floats], float]  # weights (queries,) -> the figure
+    queries: Codes  # which cases were asked
+    patients: Codes  # whose they are
+    chance: float
+
+
 def auc(positive: npt.NDArray[np.bool_], score: Floats, weight: Floats | None = None) -> float:
     """Area under the ROC curve, ties counting a half; each case counts `weight` times. NaN where one class is missing."""
     weight = np.ones(len(score)) if weight is None else weight
@@ -41,7 +52,7 @@ def auc(positive: npt.NDArray[np.bool_], score: Floats, weight: Floats | None = 
     return float((events * (below + others / 2)).sum() / pairs) if pairs > 0 else float("nan")
 
 
-def outcome_auc(blocks: list[Block], states: npt.NDArray[np.object_], patients: Codes) -> Metric:
+def outcome_auc(blocks: list[Block], states: npt.NDArray[np.object_], patients: Codes) -> Figure:
     """How well the share of neighbours that met an endpoint ranks the queries' own outcome. Not recorded counts nowhere."""
     score, query = _per_query(blocks, np.array([{"yes": 1.0, "no": 0.0}.get(state, np.nan) for state in states]))
     known = np.isin(states[query].astype(str), ("yes", "no")) & ~np.isnan(score)
@@ -51,10 +62,10 @@ def outcome_auc(blocks: list[Block], states: npt.NDArray[np.object_], patients: 
         raise ValueError(
             f"all of the {len(positive)} queries with a recorded outcome have the same one; an AUC needs both"
         )
-    return _bootstrapped("AUC", lambda weight: auc(positive, score, weight), patients[query], chance=0.5)
+    return Figure("AUC", lambda weight: auc(positive, score, weight), query, patients[query], 0.5)
 
 
-def precision(blocks: list[Block], labels: npt.NDArray[np.object_], patients: Codes) -> Metric:
+def precision(blocks: list[Block], labels: npt.NDArray[np.object_], patients: Codes) -> Figure:
     """P@k: the mean share of a query's neighbours with its own label; chance is that label's share of the other patients."""
     codes = np.unique([str(label) for label in labels], return_inverse=True)[1]
     known = np.array([isinstance(label, str) for label in labels], bool)
@@ -75,24 +86,58 @@ def precision(blocks: list[Block], labels: npt.NDArray[np.object_], patients: Co
     if not queries:
         raise ValueError("no query has a label and neighbours with one")
     share = np.array(shares)
-    return _bootstrapped(
-        f"P@{blocks[0].rows.shape[1]}",
-        lambda weight: _mean(share, weight),
-        patients[queries],
-        chance=float(np.mean(chances)),
-    )
+    asked = np.array(queries, np.int64)
+    name = f"P@{blocks[0].rows.shape[1]}"
+    return Figure(name, lambda weight: _mean(share, weight), asked, patients[asked], float(np.mean(chances)))
 
 
-def rank_correlation(blocks: list[Block], values: Floats, patients: Codes) -> Metric:
+def rank_correlation(blocks: list[Block], values: Floats, patients: Codes) -> Figure:
     """Spearman's correlation between a query's value and the mean of its neighbours' values; chance is 0."""
     mean, query = _per_query(blocks, values)
     known = ~np.isnan(mean) & ~np.isnan(values[query])
     mean, query = mean[known], query[known]
     own = rankdata(values[query])
     theirs = rankdata(mean)
-    return _bootstrapped(
-        "rank correlation", lambda weight: _correlation(own, theirs, weight), patients[query], chance=0.0
-    )
+    return Figure("rank correlation", lambda weight: _correlation(own, theirs, weight), query, patients[query], 0.0)
+
+
+def bootstrapped(figure: Figure) -> Metric:
+    """The figure with a percentile interval from resampling patients, all queries of a patient together (B. Efron, 1979)."""
+    replicates = [figure.of(weight) for weight in _weights(figure)]
+    value = figure.of(np.ones(len(figure.queries)))
+    patients = len(np.unique(figure.patients))
+    return Metric(figure.name, value, *_interval(replicates), figure.chance, len(figure.queries), patients)
+
+
+def paired_difference(figure: Figure, other: Figure) -> Metric:
+    """How much larger the figure is than the other, with the interval of the difference when the same patients are drawn for both.
+
+    Raises `ValueError` unless both were asked of the same queries.
+    """
+    if not np.array_equal(figure.queries, other.queries):
+        raise ValueError("the two figures are of different queries; compare them on the same films")
+    replicates = [figure.of(weight) - other.of(weight) for weight in _weights(figure)]
+    ones = np.ones(len(figure.queries))
+    patients = len(np.unique(figure.patients))
+    value = figure.of(ones) - other.of(ones)
+    return Metric(f"difference in {figure.name}", value, *_interval(replicates), 0.0, len(figure.queries), patients)
+
+
+def _weights(figure: Figure) -> Iterator[Floats]:
+    """How often each query counts in each of the resamplings of the patients, the same for the same patients."""
+    if not len(figure.queries):
+        raise ValueError(f"{figure.name}: no query has a recorded value and neighbours with one")
+    names, code = np.unique(figure.patients, return_inverse=True)
+    rng = np.random.default_rng(SEED)
+    for counts in rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=REPLICATES):
+        yield counts[code].astype(np.float64)
+
+
+def _interval(replicates: Sequence[float]) -> tuple[float, float]:
+    if np.isnan(replicates).all():
+        return float("nan"), float("nan")
+    low, high = np.nanpercentile(replicates, (2.5, 97.5))
+    return float(low), float(high)
 
 
 def _per_query(blocks: list[Block], values: Floats) -> tuple[Floats, Codes]:
@@ -110,18 +155,6 @@ def _label_shares(codes: Codes, patients: Codes, shape: tuple[int, int]) -> Floa
     np.add.at(shares, (patients, codes), 1)
     cases = shares.sum(axis=1, keepdims=True)
     return np.divide(shares, cases, out=shares, where=cases > 0)
-
-
-def _bootstrapped(name: str, figure: Callable[[Floats], float], patients: Codes, *, chance: float) -> Metric:
-    """The figure with a percentile interval from resampling patients, all queries of a patient together (B. Efron, 1979)."""
-    if not len(patients):
-        raise ValueError(f"{name}: no query has a recorded value and neighbours with one")
-    names, code = np.unique(patients, return_inverse=True)
-    rng = np.random.default_rng(SEED)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=REPLICATES)
-    figures = np.array([figure(counts[code].astype(np.float64)) for counts in drawn])
-    low, high = np.nanpercentile(figures, (2.5, 97.5)) if not np.isnan(figures).all() else (np.nan, np.nan)
-    return Metric(name, figure(np.ones(len(code))), float(low), float(high), chance, len(code), len(names))
 
 
 def _mean(values: Floats, weight: Floats) -> float:

@@ -10,7 +10,7 @@ import xxhash
 
 from search.answer import Question
 from search.engine import SearchEngine
-from search.evaluation import auc, outcome_auc, precision, rank_correlation
+from search.evaluation import auc, bootstrapped, outcome_auc, paired_difference, precision, rank_correlation
 from search.study import Block, iter_archive_neighbours, study_archive
 from tests.archives import table_archive
 from tests.conftest import run_build, run_search
@@ -35,7 +35,7 @@ def test_auc_counts_pairs_and_ties_a_half() -> None:
 def test_outcome_auc_uses_the_share_of_known_neighbours() -> None:
     states = np.array(["yes", "yes", "no", "not_recorded"], dtype=object)
     # shares: query 0 -> (yes, no) 0.5; 1 -> (yes, no) 0.5; 2 -> (not recorded, yes) 1.0; 3 is not recorded itself
-    metric = outcome_auc([BLOCK], states, PATIENTS)
+    metric = bootstrapped(outcome_auc([BLOCK], states, PATIENTS))
     assert (metric.value, metric.queries, metric.chance) == (0, 3, 0.5)
     with pytest.raises(ValueError, match="needs both"):
         outcome_auc([BLOCK], np.array(["yes", "yes", "yes", "yes"], dtype=object), PATIENTS)
@@ -44,7 +44,7 @@ def test_outcome_auc_uses_the_share_of_known_neighbours() -> None:
 def test_precision_and_its_chance_by_hand() -> None:
     labels = np.array(["a", "a", "b", "b"], dtype=object)
     # shares: 1/2, 1/2, 1/2, 1/1; chance: of three others one has the same label
-    metric = precision([BLOCK], labels, PATIENTS)
+    metric = bootstrapped(precision([BLOCK], labels, PATIENTS))
     assert metric.value == pytest.approx((0.5 + 0.5 + 0.5 + 1) / 4)
     assert metric.chance == pytest.approx(1 / 3)
     assert metric.low <= metric.value <= metric.high
@@ -60,7 +60,7 @@ def test_a_patient_with_many_cases_counts_once_in_the_chance_level() -> None:
 def test_rank_correlation_compares_with_the_neighbours_mean() -> None:
     values = np.array([1.0, 2.0, 3.0, 4.0])
     # neighbours' means: 2.5, 2, 3, 3 -> ranks 2, 1, 3.5, 3.5 against 1, 2, 3, 4
-    metric = rank_correlation([BLOCK], values, PATIENTS)
+    metric = bootstrapped(rank_correlation([BLOCK], values, PATIENTS))
     assert metric.value == pytest.approx(np.corrcoef([1, 2, 3, 4], [2, 1, 3.5, 3.5])[0, 1])
 
 
@@ -69,8 +69,8 @@ def test_an_interval_covers_less_when_patients_repeat() -> None:
     labels = rng.choice(["a", "b"], 200).astype(object)
     rows = rng.integers(0, 200, (200, 5))
     block = Block(np.arange(200), np.arange(200), rows, np.zeros((200, 5)))
-    independent = precision([block], labels, np.arange(200))
-    clustered = precision([block], labels, np.arange(200) // 20)
+    independent = bootstrapped(precision([block], labels, np.arange(200)))
+    clustered = bootstrapped(precision([block], labels, np.arange(200) // 20))
     assert clustered.patients == 10 and independent.patients == 200
     assert independent.low < independent.value < independent.high
 
@@ -160,3 +160,31 @@ def test_a_study_of_scans_records_which_files_were_asked(small_index: Path, tmp_
 def test_whole_numbers_are_correlated_not_matched(small_index: Path) -> None:
     result = run_search("evaluate", "--index", small_index, "-k", 5, "--target", "row", "--json")
     assert json.loads(result.stdout)["row"]["name"] == "rank correlation"
+
+
+def test_a_paired_difference_is_narrower_than_its_parts_and_nothing_for_the_same_figure() -> None:
+    rng = np.random.default_rng(3)
+    queries = np.arange(200)
+    labels = np.array(["a", "b"] * 100, dtype=object)
+    rows = rng.integers(0, 200, (200, 5))
+    better = rows.copy()
+    better[:, 0] = queries - queries % 2 + queries % 2  # the first neighbour always has the query's label
+    one, other = (
+        precision([Block(queries, queries, some, np.ones(some.shape))], labels, queries) for some in (better, rows)
+    )
+    found = paired_difference(one, other)
+    assert found.value == pytest.approx(bootstrapped(one).value - bootstrapped(other).value)
+    assert 0 < found.low < found.value < found.high and found.chance == 0
+    assert found.high - found.low < bootstrapped(one).high - bootstrapped(one).low
+    same = paired_difference(one, one)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_figures_of_different_queries_are_not_compared() -> None:
+    labels = np.array(["a", "a", "b", "b"], dtype=object)
+    whole = precision([BLOCK], labels, PATIENTS)
+    part = precision(
+        [Block(BLOCK.queries[:2], BLOCK.allowed, BLOCK.rows[:2], BLOCK.similarities[:2])], labels, PATIENTS
+    )
+    with pytest.raises(ValueError, match="different queries"):
+        paired_difference(whole, part)

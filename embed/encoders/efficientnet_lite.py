@@ -1,4 +1,4 @@
-"""The default encoder: EfficientNet-Lite0 with ImageNet weights, cut after block 5, averaged over 2×2 areas.
+"""The default encoder: EfficientNet-Lite0 with ImageNet weights, cut after block 5, over 3×2 areas, with the opacity of the zones.
 
 The network (`efficientnet_lite0_block5.onnx`, made by `python -m embed export efficientnet-lite0`) and its card are shipped; the
 weights are Apache-2.0 (M. Tan, Q. V. Le: EfficientNet, ICML 2019, in the "Lite" form). Why this layer: docs/encoders.md.
