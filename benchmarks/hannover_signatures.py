@@ -17,7 +17,7 @@ import build_index
 from embed.export import export
 from search.answer import Question
 from search.engine import SearchEngine
-from search.evaluation import outcome_auc
+from search.evaluation import Metric, bootstrapped, outcome_auc
 from search.study import iter_archive_neighbours
 
 VARIANTS = (
@@ -54,9 +54,8 @@ def build(folder: Path, network: str, grid: tuple[int, int], opacity: float) -> 
 
 def measure(engine: SearchEngine) -> Metric:
     blocks = list(iter_archive_neighbours(engine, "xray", Question(k=10, where="view = 'AP'")))
-    return outcome_auc(
-        blocks, engine.snapshot.catalogue.values("itu_admission", "xray"), engine.archives["xray"].patients
-    )
+    states = engine.snapshot.catalogue.values("itu_admission", "xray")
+    return bootstrapped(outcome_auc(blocks, states, engine.archives["xray"].patients))
 
 
 if __name__ == "__main__":
