@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from concurrent.futures import Future
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 4  # items per worker that `map` takes before their turn: enough to ride over one slow file
+SPELL_SECONDS = 0.5  # for which a wait for a result may be deaf to Ctrl-C
 START_SECONDS = 60.0  # to import the function: 0.3 s on a quiet machine, far more from a cold network drive
 
 # Not multiprocessing: its spawn imports the parent's __main__ again, and with it onnxruntime, faiss and duckdb.
@@ -70,7 +72,7 @@ class IsolatedWorkers(Generic[Item, Result]):
             while ahead:
                 outcome: Result | ScanError
                 try:
-                    outcome = ahead.popleft().result()
+                    outcome = _awaited(ahead.popleft())
                 except ScanError as error:
                     outcome = error
                 yield outcome
@@ -81,7 +83,7 @@ class IsolatedWorkers(Generic[Item, Result]):
 
     def run(self, item: Item) -> Result:
         """One item's result. Raises `ScanError`."""
-        return self._submit(item).result()
+        return _awaited(self._submit(item))
 
     def close(self) -> None:
         """End the workers at once, whatever they are doing; who still waits for a result gets a `RuntimeError`."""
@@ -244,6 +246,13 @@ class _Worker:
         if code is None or code >= 0:
             return f"exit code {code}"
         return f"signal {-code}" + (", perhaps for want of memory" if -code in (6, 9) else "")
+
+
+def _awaited(future: Future[Result]) -> Result:
+    """A future's result. Waits in short spells: a Ctrl-C that comes as a wait begins is heard only when the wait ends."""
+    while not futures.wait([future], timeout=SPELL_SECONDS).done:
+        pass
+    return future.result()
 
 
 def _closed() -> RuntimeError:
