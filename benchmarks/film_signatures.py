@@ -3,10 +3,11 @@
     python -m benchmarks.film_signatures CHOOSING... REPORTING
 
 The archives are demonstration archives of different seeds (`python -m examples.demo --out DIR --seed N`): virtual patients whose
-lesions' side and severity are known. The Hannover films are real, with ITU admission and CRP; half of their patients choose. Everything
+lesions' side and severity are known. The Hannover films are real, with ITU admission and CRP; half of their patients choose,
+half report. Everything
 is leave-one-patient-out; intervals resample patients. The choice: the highest mean of three skills on the choosing films, each 0 at
 chance and 1 at best: (P@5 − chance)/(1 − chance) for the side, the severity's rank correlation, 2·AUC − 1 for the ITU among AP films. The
-reporting archive and all of Hannover are shown beside it, and took no part, but that Hannover's choosing half is among the latter.
+reporting archive and the other half of Hannover took no part, and are shown beside it.
 """
 
 import csv
@@ -206,7 +207,7 @@ def maps_of(films: Sequence[Film], see: Callable[[Film, int], Pixels], side: int
 
 @dataclass(frozen=True, eq=False)
 class Half:
-    """Films among which neighbours are sought; figures are over `asked` of them."""
+    """Films of which `asked` are asked and answer."""
 
     patients: npt.NDArray[np.int64]
     asked: npt.NDArray[np.int64]  # rows
@@ -217,12 +218,11 @@ class Half:
 
 
 def neighbours(rows: Rows, half: Half, *, k: int, allowed: npt.NDArray[np.int64] | None = None) -> Block:
-    everyone = np.arange(len(rows)) if allowed is None else allowed
-    asked = np.intersect1d(half.asked, everyone)
+    asked = half.asked if allowed is None else np.intersect1d(half.asked, allowed)
     similarities, found = nearest_patients(
-        NumpyStore.build(rows), rows[asked], k=k, patients=half.patients, own=half.patients[asked], allowed=everyone
+        NumpyStore.build(rows), rows[asked], k=k, patients=half.patients, own=half.patients[asked], allowed=asked
     )
-    return Block(asked, everyone, found, similarities)
+    return Block(asked, asked, found, similarities)
 
 
 def virtual_figures(rows: Rows, half: Half) -> dict[str, Figure]:
@@ -249,11 +249,11 @@ def everyone(films: Sequence[Film]) -> Half:
     return Half(patients.astype(np.int64), np.arange(len(films)), films)
 
 
-def choosing_half(films: Sequence[Film]) -> Half:
-    """Half of the patients are asked; neighbours come from all films of other patients."""
+def half_of(films: Sequence[Film], number: int) -> Half:
+    """Half of the patients, 0 or 1, among themselves."""
     whole = everyone(films)
     of_half = np.random.default_rng(0).permutation(int(whole.patients.max()) + 1) % 2
-    return Half(whole.patients, np.flatnonzero(of_half[whole.patients] == 0), films)
+    return Half(whole.patients, np.flatnonzero(of_half[whole.patients] == number), films)
 
 
 def signatures(maps: Sequence[Maps], profiles: Rows, grid: tuple[int, int], opacity: float, *, centred: bool) -> Rows:
@@ -313,8 +313,8 @@ def variants(inputs: Sequence[str], virtual: Sequence[Sequence[Film]], hannover:
                 ]
                 rows = made(real_maps, real_profile)
                 name = (title, str(side), cells, f"{opacity:g}", "yes" if centred else "no")
-                last = figures[-1] | real_figures(rows, everyone(hannover))
-                yield Variant(name, figures[:-1], real_figures(rows, choosing_half(hannover)), last)
+                choosing_real, reporting_real = (real_figures(rows, half_of(hannover, number)) for number in (0, 1))
+                yield Variant(name, figures[:-1], choosing_real, figures[-1] | reporting_real)
 
 
 @click.command(help=__doc__)

@@ -120,6 +120,8 @@ def _inside(grey: Pixels) -> tuple[int, int, str]:
 def _strip(grey: Pixels) -> tuple[int, str]:
     """(rows of flat border from the first row on that may be cut, a strip broader than that in words)."""
     level = float(np.median(grey[0]))
+    if not _is_flat(grey[0], level):  # as on most films: nothing further needs a look
+        return 0, ""
     own = _leading(_share(np.abs(grey - np.float32(level)) <= FLAT) >= SHARE)
     most, least = int(len(grey) * (MOST if level >= LIGHT else MOST_DARK)), int(len(grey) * MOST)
     if level <= FLAT or level >= 1 - FLAT:  # black beside white, as where a film ends within its collimator
@@ -133,6 +135,13 @@ def _strip(grey: Pixels) -> tuple[int, str]:
     if own > most:
         return 0, f"{own / len(grey):.0%} of a side at grey {level:.2f}"
     return own, ""
+
+
+def _is_flat(line: Pixels, level: float) -> bool:
+    """Whether one line is border by the rules of `_strip`."""
+    if level <= FLAT or level >= 1 - FLAT:
+        return max(float((line <= FLAT).mean()), float((line >= 1 - FLAT).mean())) >= SHARE
+    return float((np.abs(line - np.float32(level)) <= FLAT).mean()) >= SHARE
 
 
 def _leading(flat: npt.NDArray[np.bool_]) -> int:

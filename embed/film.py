@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embed.film_lungs import Finding, film_lung_finder
+from embed.film_lungs import LEAST_FRONTAL, Finding, film_lung_finder
 from embed.scan import Flag, Lungs, Pixels, View
 
 TINY = 256  # pixels of the shorter side: below, an icon or a thumbnail
 SATURATED = 0.35  # share of pixels at black or white
-LEAST_FRONTAL = 0.5  # probability of a frontal chest film, below which it is doubted
 LIKELY = 0.5  # probability above which an exchange of black and white is told of
+CUT_OFF = 0.3  # of a lung's height or width that runs along the film's edge
 MIRRORED = 0.95  # probability above which a film is mirrored back: a heart in the middle makes it hard to tell
 TURNED = {1: "a quarter turn clockwise", 2: "by half a turn", 3: "a quarter turn anticlockwise"}
 
@@ -36,13 +36,16 @@ def look_at_film(grey: Pixels, *, view: View | None, oriented: bool, stored_shap
     steps: list[str] = []
     flags = _stored_doubts(grey, stored_shape)
     frontal = finding.frontal >= LEAST_FRONTAL and view is not View.LATERAL
+    inverted = finding.inverted > LIKELY
+    if frontal and inverted:  # how it stands is told more surely from the picture as it should be
+        finding = _find(grey, inverted=True)
     turns = finding.turns if frontal else 0
     if turns and oriented:
         flags.append(Flag("turned", "the film does not look upright, against its header; it was left so"))
         turns = 0
     if turns:
         upright = np.ascontiguousarray(np.rot90(grey, -turns))
-        again = film_lung_finder().find(upright)
+        again = _find(upright, inverted=inverted)
         turns = turns if again.turns == 0 and again.frontal >= LEAST_FRONTAL else 0  # else it stands no better that way
     if turns:
         grey, finding = upright, again
@@ -50,20 +53,40 @@ def look_at_film(grey: Pixels, *, view: View | None, oriented: bool, stored_shap
         flags.append(Flag("turned", f"the film did not stand upright; it was turned {TURNED[turns]}"))
     if frontal and finding.mirrored > MIRRORED:
         back = np.ascontiguousarray(grey[:, ::-1])
-        again = film_lung_finder().find(back)
+        again = _find(back, inverted=inverted)
         if oriented:
             flags.append(Flag("mirrored", "the heart lies on the picture's left, against the header; it was left so"))
         elif again.mirrored < 1 - MIRRORED:  # what looks mirrored either way has no sides to tell
             grey, finding = back, again
             steps.append("mirrored back, as the heart lies")
             flags.append(Flag("mirrored", "the heart lay on the picture's left: it was taken as mirrored, and turned"))
-    lungs, reason = (None, "a lateral film") if view is View.LATERAL else (finding.lungs, finding.reason)
-    flags += _seen_doubts(finding, view)
+    lungs, reason = (None, "its header says lateral") if view is View.LATERAL else (finding.lungs, finding.reason)
+    flags += _seen_doubts(finding, view, inverted=inverted)
     if lungs is None:
         flags.append(Flag("no-lungs", f"no lungs to crop to: {reason}; the whole film is used"))
     else:
         steps.append(f"lungs found: {_share(lungs)}, quality {lungs.quality:.2f}")
+        flags += _cut_off(lungs)
     return Film(grey, lungs, turns, tuple(steps), tuple(flags))
+
+
+def _find(grey: Pixels, *, inverted: bool) -> Finding:
+    return film_lung_finder().find(1 - grey if inverted else grey)
+
+
+def _cut_off(lungs: Lungs) -> list[Flag]:
+    """A flag where much of a lung runs along the film's edge: there is more of it than the film shows."""
+    for name, lung in (("right", lungs.right), ("left", lungs.left)):
+        high, wide = np.count_nonzero(lung.any(axis=1)), np.count_nonzero(lung.any(axis=0))
+        edges = {
+            "top": lung[0].sum() / wide,
+            "bottom": lung[-1].sum() / wide,
+            "side": lung[:, [0, -1]].sum(axis=0).max() / high,
+        }
+        cut = [edge for edge, share in edges.items() if share > CUT_OFF]
+        if cut:
+            return [Flag("lungs-cut-off", f"the {name} lung goes on beyond the film's {' and '.join(cut)}")]
+    return []
 
 
 def _stored_doubts(grey: Pixels, stored_shape: tuple[int, ...]) -> list[Flag]:
@@ -76,7 +99,7 @@ def _stored_doubts(grey: Pixels, stored_shape: tuple[int, ...]) -> list[Flag]:
     return flags
 
 
-def _seen_doubts(finding: Finding, view: View | None) -> list[Flag]:
+def _seen_doubts(finding: Finding, view: View | None, *, inverted: bool) -> list[Flag]:
     """What the picture says against itself or its header."""
     if finding.frontal < LEAST_FRONTAL:
         if view is View.LATERAL:
@@ -85,7 +108,7 @@ def _seen_doubts(finding: Finding, view: View | None) -> list[Flag]:
     flags = []
     if view is View.LATERAL:
         flags.append(Flag("view-doubtful", "the header says lateral, the picture looks like a frontal film"))
-    if finding.inverted > LIKELY:
+    if inverted:
         flags.append(Flag("polarity-doubtful", "it looks like a chest film with black and white exchanged"))
     return flags
 

@@ -25,6 +25,8 @@ SIDE = 128  # pixels of the square that the film is squashed to
 LEAST_FRONTAL = 0.5  # probability that the picture is a frontal chest film
 LEAST_TURNED = 0.9  # probability of a quarter turn before the film is turned upright
 LEAST_CERTAINTY = 0.75  # of a lung's pixels; see `certainty`
+LEAST_QUALITY = 0.8  # the probability of a frontal film times the certainty of the less sure lung
+LEAST_TALL, MOST_TALL = 0.5, 1.7  # height over width of both lungs together; two films one above the other are taller
 LEAST_AREA, MOST_AREA = 0.02, 0.45  # of the film, a lung
 MOST_UNEQUAL = 4.0  # one lung's area over the other's
 TAILS = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))  # what is thinner is no lung
@@ -71,11 +73,13 @@ class FilmLungFinder:
         if quarter:
             return _without(finding, "the film does not stand upright")
         masks = [_largest_piece(plane > 0.5) for plane in probability]
-        doubt = _doubt(masks, probability)
+        doubt = _doubt(masks, probability) or _shape_doubt(masks[0] | masks[1], grey.shape)
+        quality = frontal * min(certainty(plane) for plane in probability)
+        if not doubt and quality < LEAST_QUALITY:
+            doubt = f"the lungs' outlines are unsure (quality {quality:.2f})"
         if doubt:
             return _without(finding, doubt)
-        sure = min(certainty(plane) for plane in probability)
-        return Finding(Lungs(masks[0], masks[1], frontal * sure), "", frontal, inverted, mirrored, quarter)
+        return Finding(Lungs(masks[0], masks[1], quality), "", frontal, inverted, mirrored, quarter)
 
     def _look(self, grey: Pixels) -> tuple[Pixels, float, float, float, Pixels]:
         """(lungs (2, SIDE, SIDE), frontal, inverted, mirrored, turns (4,)), all probabilities."""
@@ -114,6 +118,15 @@ def _doubt(masks: list[Mask], probability: Pixels) -> str:
         return f"one lung was found {max(areas) / min(areas):.1f} times as large as the other"
     middles = [float(np.flatnonzero(mask.any(axis=0)).mean()) for mask in masks]
     return "" if middles[0] < middles[1] else "the lungs were found on each other's side"
+
+
+def _shape_doubt(both: Mask, shape: tuple[int, ...]) -> str:
+    """Why lungs of that outline on a picture of that shape are too tall or too wide for one chest, or ""."""
+    high, wide = (float(np.ptp(np.flatnonzero(both.any(axis=axis))) + 1) for axis in (1, 0))
+    tall = high * shape[0] / (wide * shape[1])
+    if LEAST_TALL <= tall <= MOST_TALL:
+        return ""
+    return f"the lungs are {tall:.1f} times as tall as wide, which no one chest is"
 
 
 def _without(finding: Finding, reason: str) -> Finding:

@@ -31,8 +31,8 @@ def shrink(picture: npt.NDArray[Any], *, side: int) -> Pixels:
     scale = side / min(rows, columns)
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     known = picture if picture.dtype in (np.uint8, np.uint16, np.int16) else picture.astype(np.float32)
-    if known.dtype != np.uint8 and rows % 2 == columns % 2 == 0 and scale <= 1 / 4:
-        # exact halves first: OpenCV averages 2×2 blocks three times as fast, at most half a grey level of 255 apart
+    if known.dtype != np.uint8 and rows % 2 == columns % 2 == 0 and scale <= 1 / 3:
+        # exact halves first: OpenCV averages 2×2 blocks twice as fast, and on films 0.06 of 255 grey levels apart in the mean
         known = cv2.resize(known, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA)
     return cv2.resize(known, size, interpolation=cv2.INTER_AREA).astype(np.float32)
 
