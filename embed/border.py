@@ -10,7 +10,7 @@ import pydicom
 from embed.dicom import numbers, text_of
 from embed.scan import Flag, Pixels
 
-FLAT = 0.02  # of the grey range: how far from the border's level a border pixel may be
+FLAT = 0.02  # of the picture's own range of grey: how far from the border's level a border pixel may be
 SHARE = 0.97  # of a row or column that must be border for it to be cut
 LIGHT = 0.75  # of the grey range: from here on a flat strip can be a lung filled with fluid, which many a VOI LUT shows below white
 MOST = 0.25  # of a side that may be cut from each end where the strip is light
@@ -53,14 +53,21 @@ class Cropped:
 def crop_border(grey: Pixels) -> Cropped:
     """`grey` (rows, columns), 0 to 1, without the flat strips at its edges, each end judged on its own."""
     rows, columns = grey.shape
-    top, bottom, tall = _inside(grey)
-    left, right, wide = _inside(grey[top:bottom].T)
+    flat = FLAT * min(1.0, contrast_of(grey))  # in a faint picture, what differs little may be anatomy
+    top, bottom, tall = _inside(grey, flat)
+    left, right, wide = _inside(grey[top:bottom].T, flat)
     broad = tall or wide
     flags = (Flag("border-not-cropped", f"a flat strip is too broad to be cut as border: {broad}"),) if broad else ()
     if (top, bottom, left, right) == (0, rows, 0, columns):
         return Cropped(grey, (), flags)
     step = f"border cropped: {top} rows above, {rows - bottom} below, {left} columns left, {columns - right} right"
     return Cropped(grey[top:bottom, left:right], (step,), flags)
+
+
+def contrast_of(grey: Pixels) -> float:
+    """What lies between the 1st and the 99th percentile of a picture, looked at on every fourth row and column."""
+    low, high = np.percentile(grey[::4, ::4], (1, 99))
+    return float(high - low)
 
 
 def crop_stated_field(grey: Pixels, ds: pydicom.Dataset) -> Cropped:
@@ -108,24 +115,24 @@ def _stated_fields(ds: pydicom.Dataset) -> list[tuple[float, float, float, float
     return fields
 
 
-def _inside(grey: Pixels) -> tuple[int, int, str]:
+def _inside(grey: Pixels, within: float) -> tuple[int, int, str]:
     """(first, beyond last) row that is no border, and in words a strip that was too broad to cut."""
-    first, above = _strip(grey)
-    last, below = _strip(grey[::-1])
+    first, above = _strip(grey, within)
+    last, below = _strip(grey[::-1], within)
     if first + last >= len(grey):  # nothing but border: something else is the matter
         return 0, len(grey), ""
     return first, len(grey) - last, above or below
 
 
-def _strip(grey: Pixels) -> tuple[int, str]:
+def _strip(grey: Pixels, within: float) -> tuple[int, str]:
     """(rows of flat border from the first row on that may be cut, a strip broader than that in words)."""
     level = float(np.median(grey[0]))
-    if not _is_flat(grey[0], level):  # as on most films: nothing further needs a look
+    if not _is_flat(grey[0], level, within):  # as on most films: nothing further needs a look
         return 0, ""
-    own = _leading(_share(np.abs(grey - np.float32(level)) <= FLAT) >= SHARE)
+    own = _leading(_share(np.abs(grey - np.float32(level)) <= within) >= SHARE)
     most, least = int(len(grey) * (MOST if level >= LIGHT else MOST_DARK)), int(len(grey) * MOST)
-    if level <= FLAT or level >= 1 - FLAT:  # black beside white, as where a film ends within its collimator
-        black, white = _share(grey <= FLAT), _share(grey >= 1 - FLAT)
+    if level <= within or level >= 1 - within:  # black beside white, as where a film ends within its collimator
+        black, white = _share(grey <= within), _share(grey >= 1 - within)
         both = _leading(np.maximum(black, white) >= SHARE)
         bright = int((white[:both] >= SHARE).sum())
         if both <= most and bright <= least:
@@ -137,11 +144,11 @@ def _strip(grey: Pixels) -> tuple[int, str]:
     return own, ""
 
 
-def _is_flat(line: Pixels, level: float) -> bool:
+def _is_flat(line: Pixels, level: float, within: float) -> bool:
     """Whether one line is border by the rules of `_strip`."""
-    if level <= FLAT or level >= 1 - FLAT:
-        return max(float((line <= FLAT).mean()), float((line >= 1 - FLAT).mean())) >= SHARE
-    return float((np.abs(line - np.float32(level)) <= FLAT).mean()) >= SHARE
+    if level <= within or level >= 1 - within:
+        return max(float((line <= within).mean()), float((line >= 1 - within).mean())) >= SHARE
+    return float((np.abs(line - np.float32(level)) <= within).mean()) >= SHARE
 
 
 def _leading(flat: npt.NDArray[np.bool_]) -> int:

@@ -329,14 +329,21 @@ def _check_declared_size(ds: pydicom.Dataset) -> None:
 
 
 def _only_stored_bits(stored: Stored, ds: pydicom.Dataset) -> Stored:
-    """Bits above High Bit are somebody's overlay or garbage (PS3.5 8.1.1): only Bits Stored count."""
+    """Bits above High Bit are somebody's overlay or garbage (PS3.5 8.1.1): only Bits Stored count.
+
+    But where the padding value itself lies beyond them, pixels of that value are padding and are left as they are.
+    """
     width = stored.dtype.itemsize * 8
     shift, unused = int(ds.HighBit) + 1 - int(ds.BitsStored), width - int(ds.HighBit) - 1
     if stored.dtype.kind not in "iu" or unused < 0 or (shift == 0 and unused == 0):
         return stored
     if shift == 0 and stored.dtype.kind == "u" and int(stored.max()) < 1 << int(ds.BitsStored):
         return stored
-    return (stored << unused) >> (unused + shift)
+    kept = (stored << unused) >> (unused + shift)
+    padding = ds.get("PixelPaddingValue")
+    if stored.dtype.kind == "u" and isinstance(padding, int) and padding >= 1 << int(ds.BitsStored):
+        kept = np.where(stored == padding, stored, kept)
+    return kept
 
 
 def _age(text: str | None) -> int | None:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embed.border import contrast_of
 from embed.film_lungs import LEAST_FRONTAL, Finding, film_lung_finder
 from embed.scan import Flag, Lungs, Pixels, View
 
 TINY = 256  # pixels of the shorter side: below, an icon or a thumbnail
+FAINT = 0.2  # of the grey range between the 1st and 99th percentile, less than which the window is not this film's
 SATURATED = 0.35  # share of pixels at black or white
 LIKELY = 0.5  # probability above which an exchange of black and white is told of
 CUT_OFF = 0.3  # of a lung's height or width that runs along the film's edge
@@ -93,6 +95,10 @@ def _stored_doubts(grey: Pixels, stored_shape: tuple[int, ...]) -> list[Flag]:
     flags = []
     if min(stored_shape) < TINY:
         flags.append(Flag("tiny", f"stored at only {stored_shape[1]}×{stored_shape[0]} pixels"))
+    if contrast_of(grey) < FAINT:
+        flags.append(
+            Flag("faint", f"the film spans only {contrast_of(grey):.0%} of the grey range; is its window right?")
+        )
     saturated = float(((grey <= 0.001) | (grey >= 0.999)).mean())
     if saturated > SATURATED:
         flags.append(Flag("saturated", f"{saturated:.0%} of the pixels are black or white"))

@@ -9,6 +9,7 @@ import pydicom
 from embed.border import crop_border, crop_stated_field
 from embed.dicom import (
     COLOUR,
+    GREY,
     Stored,
     decode_frame,
     frame_count,
@@ -31,6 +32,7 @@ CHEST = re.compile(r"CHEST|THORA|LUNG|\bCXR\b")
 NOT_A_FILM = re.compile(
     r"\b(CT|CTA|CTPA|HRCT|MRI?|PET|US|ULTRASOUND|DOSE|REPORT|SPINE)\b"
 )  # screenshots of other studies
+WHOLE_BODY = ("TRUNK", "WHOLEBODY", "RIB", "RIBS", "HEART")  # of which the chest is part
 CHEST_WORDS = ("BodyPartExamined", "StudyDescription", "SeriesDescription", "ProtocolName")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -52,6 +54,7 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
     flags = []
     if ds.get("Modality") not in RADIOGRAPHS:
         flags.append(Flag("secondary-capture", "not the machine's own file: a film scanned in or sent on as a picture"))
+    flags += _header_doubts(ds)
     if frame_count(ds) > 1:
         flags.append(Flag("multi-frame", f"the first of {frame_count(ds)} frames used"))
     if photometric(ds) in COLOUR:
@@ -89,6 +92,24 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
         lungs=film.lungs,
         projection=projection,
     )
+
+
+def _header_doubts(ds: pydicom.Dataset) -> list[Flag]:
+    """What the header says against this being the film of a chest that is meant to be looked at."""
+    flags = []
+    part = text_of(ds, "BodyPartExamined") or ""
+    if part and not CHEST.search(part.upper()) and part.upper() not in WHOLE_BODY:
+        flags.append(Flag("other-body-part", f"(0018,0015) Body Part Examined is {part[:16]!r}, not the chest"))
+    if text_of(ds, "PresentationIntentType") == "FOR PROCESSING":
+        message = "(0008,0068) Presentation Intent is FOR PROCESSING: the detector's values, not a picture to be read"
+        flags.append(Flag("for-processing", message))
+    if not ds.file_meta.TransferSyntaxUID.is_encapsulated:
+        row = int(ds.Columns) * int(ds.SamplesPerPixel) * int(ds.BitsAllocated) // 8
+        beyond = len(ds.PixelData) - row * int(ds.Rows) * frame_count(ds)
+        if beyond >= row > 0 and photometric(ds) in GREY:
+            message = f"the pixel data is {beyond:,} bytes longer than declared; are the rows and columns right?"
+            flags.append(Flag("longer-than-declared", message))
+    return flags
 
 
 def is_radiograph(ds: pydicom.Dataset) -> bool:

@@ -20,6 +20,7 @@ from embed.volume import Box, Facing
 PIXEL_KEYWORDS = [
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "ModalityLUTSequence", "SOPClassUID"),
+    *("PixelPaddingValue",),
     *("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 ]
 AIR_HU = -1024.0

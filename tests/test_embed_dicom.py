@@ -519,6 +519,99 @@ def test_a_lossless_jpeg_that_lost_its_middle_is_refused_and_one_that_ends_in_mi
     assert caught.value.reason == "too-short"
 
 
+def tile_parts(data: bytes) -> tuple[bytes, list[bytes]]:
+    """(the main header, the tile-parts) of a JPEG 2000 codestream."""
+    at = first = data.index(b"\xff\x90")
+    parts = []
+    while data[at : at + 2] == b"\xff\x90":
+        length = int.from_bytes(data[at + 6 : at + 10], "big") or len(data) - 2 - at
+        parts.append(data[at : at + length])
+        at += length
+    return data[:first], parts
+
+
+def jpeg_2000_film(codestream: bytes, grey: npt.NDArray[Any], **attributes: Any) -> bytes:
+    ds = dicom_dataset(grey, **({"WindowCenter": None, "WindowWidth": None} | attributes))
+    ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    ds.PixelData = pydicom.encaps.encapsulate([codestream])
+    return to_bytes(ds)
+
+
+@pytest.mark.parametrize("lost", [range(2, 4), range(1), range(3, 4)])
+def test_a_jpeg_2000_without_some_of_its_tiles_is_refused_not_decoded_to_black(lost: range) -> None:
+    grey = (phantom(128, 128) >> 4).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, format="JPEG2000", tile_size=(64, 64), no_jp2=True)
+    header, parts = tile_parts(buffer.getvalue())
+    assert len(parts) == 4
+    whole = jpeg_2000_film(header + b"".join(parts) + b"\xff\xd9", grey, BitsStored=8)
+    assert read_scan_bytes(whole, side=4096).kind == "xray"
+    kept = b"".join(part for number, part in enumerate(parts) if number not in lost)
+    with pytest.raises(DamagedScan, match="tiles") as caught:
+        read_scan_bytes(jpeg_2000_film(header + kept + b"\xff\xd9", grey, BitsStored=8), side=4096)
+    assert caught.value.reason == "too-short"
+
+
+def compressed(grey: npt.NDArray[Any], syntax: pydicom.uid.UID, **attributes: Any) -> bytes:
+    """The codestream of a film."""
+    ds = dicom_dataset(grey, **attributes)
+    ds.compress(syntax)
+    return next(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1))
+
+
+@pytest.mark.parametrize("stored", [{"BitsStored": 10}, {"BitsStored": 8, "BitsAllocated": 8}])
+def test_a_codestream_of_more_bits_than_declared_is_refused_not_wrapped(stored: dict[str, int]) -> None:
+    data = jpeg_2000_film(compressed(phantom(), JPEG2000Lossless), phantom(), **stored)
+    with pytest.raises(DamagedScan, match="12 bits") as caught:
+        read_scan_bytes(data, side=4096)
+    assert caught.value.reason == "no-size"
+
+
+def test_a_signed_codestream_declared_unsigned_is_refused() -> None:
+    signed = phantom().astype(np.int16) - 2048
+    data = jpeg_2000_film(compressed(signed, JPEG2000Lossless), signed, PixelRepresentation=0)
+    with pytest.raises(DamagedScan, match="signed"):
+        read_scan_bytes(data, side=4096)
+
+
+def test_a_colour_codestream_declared_grey_and_one_of_another_kind_are_refused() -> None:
+    grey = (phantom() >> 4).astype(np.uint8)
+    colour = cv2.imencode(".jpg", np.dstack([grey] * 3))[1].tobytes()
+    for codestream, words in ((colour, "3 components"), (compressed(grey, JPEG2000Lossless), "is JPEG 2000")):
+        ds = dicom_dataset(grey, BitsStored=8)
+        ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        ds.PixelData = pydicom.encaps.encapsulate([codestream])
+        with pytest.raises(DamagedScan, match=words):
+            read_scan_bytes(to_bytes(ds), side=4096)
+
+
+def test_padding_beyond_the_bits_stored_becomes_air() -> None:
+    pixels = phantom()
+    pixels[:40, :40] = 63536
+    scan = read(pixels, PixelPaddingValue=63536, WindowCenter=2048, WindowWidth=4096)
+    assert (scan.pixels[0, 5:35, 5:35] == 0).all() and scan.pixels[0, 60, 50] > 0
+    assert any("padding set to air" in step for step in scan.provenance.steps)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "code"),
+    [
+        ({"Columns": 99}, "longer-than-declared"),
+        ({"Rows": 60}, "longer-than-declared"),
+        ({"BodyPartExamined": "HAND"}, "other-body-part"),
+        ({"PresentationIntentType": "FOR PROCESSING"}, "for-processing"),
+        ({"WindowWidth": 65536}, "faint"),
+    ],
+)
+def test_what_the_header_says_against_a_film_is_told(attributes: dict[str, Any], code: str) -> None:
+    assert code in codes(read(phantom(), **attributes))
+    assert code not in codes(read(phantom(), BodyPartExamined="CHEST", PresentationIntentType="FOR PRESENTATION"))
+
+
+def test_a_faint_film_is_not_cropped_as_if_it_were_border() -> None:
+    assert read(phantom(), WindowCenter=32768, WindowWidth=65536).pixels.shape == (1, 120, 100)
+
+
 def test_the_frame_that_is_used_must_end_though_the_last_one_does() -> None:
     ds = dicom_dataset(phantom())
     ds.compress(JPEG2000Lossless)
