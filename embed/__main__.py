@@ -50,7 +50,7 @@ def list_encoders() -> None:
 @click.option(
     "--picture",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write stored pixels beside what the encoder sees.",
+    help="Write a PNG: stored pixels, the film with its lungs and the crop, what the encoder sees.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout: a list, an entry a file.")
 def inspect_files(paths: tuple[Path, ...], side: int, picture: Path | None, as_json: bool) -> None:

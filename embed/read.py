@@ -67,10 +67,11 @@ def _read_bundle(bundle: Bundle, *, side: int) -> Scan:
         return _with_dropped(_read_member(bundle.members[0], side=side), bundle.dropped)
     series, dropped = find_series(bundle.members)
     if series:
-        people = {one.patient_id for each in series for one in each.slices} - {""}
+        people = {one.patient_id for each in series for one in each.slices}
         if len(people) > 1:
+            blank = " (one of them without a Patient ID)" if "" in people else ""
             raise UnsupportedScan(
-                "several-patients", f"the slices are of {len(people)} patients; send one study at a time"
+                "several-patients", f"the slices are of {len(people)} patients{blank}; send one study at a time"
             )
         chosen, why = choose_series(series)
         scan = read_volume_scan(chosen, side=side, chosen=why)

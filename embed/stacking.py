@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ SAME_PLACE_MM = 0.01
 UNEVEN, UNEVEN_MM = 0.1, 0.1001  # of the usual spacing, and never less than the last digit of positions given to 0.1 mm
 UNEVEN_FLAGS = ("missing-slices", "uneven-spacing")
 LEAST_TILT_DEGREES = 0.5
+MOST_SIDEWAYS_MM = 3.0  # off the line through the slices: patients move less within one sweep
 PLANES = ("sagittal", "coronal", "axial")  # by the axis (left, back, head) that the normal lies nearest to
 # In each plane, along which axis and which way rows and columns run once turned.
 ROWS_ALONG, COLUMNS_ALONG = ((2, -1), (2, -1), (1, 1)), ((1, 1), (0, 1), (0, 1))
@@ -39,6 +41,7 @@ def stack(group: Sequence[Slice]) -> Series:
     kept_places = [places[index] for index in kept]
     between = _between(slices, np.array(kept_places), flags)
     _check_tilt(slices, normal, flags)
+    flags += _mixture(slices, np.array(kept_places), normal)
     spacing = None
     first = slices[0]
     if between and first.pixel_mm and min(first.pixel_mm) > 0:
@@ -70,6 +73,26 @@ def _flags_of_headers(group: Sequence[Slice]) -> list[Flag]:
         )
     if first.modality == "CT":
         flags += _rescale_outliers(group)
+    return flags
+
+
+def _mixture(slices: Sequence[Slice], places: npt.NDArray[np.float64], normal: npt.NDArray[np.float64]) -> list[Flag]:
+    """Flags where neighbouring slices are not of one sweep: two acquisitions that alternate, or slices shifted sideways."""
+    flags = []
+    numbers = [one.acquisition for one in slices]
+    switches, acquisitions = sum(one != other for one, other in pairwise(numbers)), len(set(numbers))
+    if 1 < acquisitions <= len(slices) / 4 and switches >= 2 * acquisitions:
+        message = f"slices of {acquisitions} acquisitions ((0020,0012)) alternate {switches} times: several sweeps in one series"
+        flags.append(Flag("several-acquisitions", message))
+    if len(slices) > 2 and all(one.position is not None for one in slices):
+        corners = np.array([one.position for one in slices], float)
+        sideways = corners - np.outer(corners @ normal, normal)
+        line = np.polynomial.polynomial.polyfit(places, sideways, 1)
+        off = np.abs(sideways - (line[0] + np.outer(places, line[1]))).max()
+        if off > MOST_SIDEWAYS_MM:
+            flags.append(
+                Flag("slices-shifted", f"slices lie up to {off:.0f} mm off the line through them; not straightened")
+            )
     return flags
 
 

@@ -1,6 +1,7 @@
 """Films are set upright, cropped to their lungs and stretched by them; where that is not sure they are used whole, and say so."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -127,6 +128,28 @@ def test_exchanged_black_and_white_is_told_of_and_not_undone() -> None:
     film = look(1 - pa)
     assert "polarity-doubtful" in codes(film)
     np.testing.assert_array_equal(film.pixels, 1 - pa)
+
+
+def test_an_inverted_film_that_is_mirrored_is_told_of_as_both() -> None:
+    pa, _ = virtual_films()
+    film = look(1 - pa[:, ::-1])
+    assert codes(film) == {"polarity-doubtful", "mirrored"}
+    np.testing.assert_array_equal(film.pixels, 1 - pa)
+
+
+def test_two_films_above_each_other_are_not_one_chest() -> None:
+    pa, _ = virtual_films()
+    assert "no-lungs" in codes(look(np.vstack([pa, pa]))) and "no-lungs" in codes(look(np.hstack([pa, pa])))
+
+
+@pytest.mark.parametrize("part", [np.s_[:96], np.s_[100:], np.s_[:, :110]])
+def test_lungs_that_the_film_does_not_show_whole_are_told_of(part: Any) -> None:
+    assert codes(look(virtual_films()[0][part])) & {"lungs-cut-off", "no-lungs"}
+
+
+def test_a_film_that_spans_little_of_the_grey_range_is_told_of() -> None:
+    pa, _ = virtual_films()
+    assert "faint" in codes(look(0.7 + 0.05 * pa)) and "faint" not in codes(look(pa))
 
 
 def test_a_lateral_is_used_whole_whether_the_header_says_so_or_not() -> None:

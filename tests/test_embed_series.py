@@ -615,6 +615,24 @@ def test_an_even_series_keeps_no_places() -> None:
     assert found(by_number).places_mm is None  # numbers are no millimetres
 
 
+def test_two_sweeps_that_alternate_in_one_series_are_told_of() -> None:
+    hu = noise(24) + np.int16(1024)
+    once = [to_bytes(ct_dataset(plane, n, AcquisitionNumber=1 + n // 12)) for n, plane in enumerate(hu)]
+    alternating = [to_bytes(ct_dataset(plane, n, AcquisitionNumber=1 + n % 2)) for n, plane in enumerate(hu)]
+    assert "several-acquisitions" not in flags(found(once))  # one after the other, as a scanner with two ranges does
+    assert "several-acquisitions" in flags(found(alternating))
+
+
+@pytest.mark.parametrize(("shift_mm", "told"), [(60, True), (1, False)])
+def test_slices_shifted_sideways_are_told_of(shift_mm: float, told: bool) -> None:
+    hu = noise(24) + np.int16(1024)
+    files = [
+        to_bytes(ct_dataset(plane, n, ImagePositionPatient=[-90 + shift_mm * (n % 2), -90, 2.5 * n - 100]))
+        for n, plane in enumerate(hu)
+    ]
+    assert ("slices-shifted" in flags(found(files))) is told
+
+
 def test_slices_of_two_patients_are_refused_and_a_damaged_slice_is_named(tmp_path: Path) -> None:
     hu, _ = real_ct()
     for number, plane in enumerate(hu[::4]):
