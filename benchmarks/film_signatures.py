@@ -283,7 +283,8 @@ class Variant:
     name: tuple[str, ...]  # input, side, cells, opacity, centred
     choosing: list[dict[str, Figure]]  # an archive each
     choosing_real: dict[str, Figure]
-    reporting: dict[str, Figure]  # of the virtual archive and of Hannover together
+    reporting: dict[str, Figure]  # of the virtual archive and of the other half of Hannover together
+    all_real: dict[str, Figure]  # of both halves of Hannover
 
     @property
     def skill(self) -> float:
@@ -314,7 +315,8 @@ def variants(inputs: Sequence[str], virtual: Sequence[Sequence[Film]], hannover:
                 rows = made(real_maps, real_profile)
                 name = (title, str(side), cells, f"{opacity:g}", "yes" if centred else "no")
                 choosing_real, reporting_real = (real_figures(rows, half_of(hannover, number)) for number in (0, 1))
-                yield Variant(name, figures[:-1], choosing_real, figures[-1] | reporting_real)
+                all_real = real_figures(rows, everyone(hannover))
+                yield Variant(name, figures[:-1], choosing_real, figures[-1] | reporting_real, all_real)
 
 
 @click.command(help=__doc__)
@@ -344,6 +346,11 @@ def main(choosing: Sequence[Path], reporting: Path, inputs: Sequence[str]) -> No
         print(f"the default, {', '.join(NOW)}, less the one before, {', '.join(BEFORE)}, on the reporting films:")
         for name, figure in now.reporting.items():
             print(f"  {name}: {words(paired_difference(figure, before.reporting[name]))}")
+        print("all of Hannover, half of which chose: now, before, difference")
+        for name, figure in now.all_real.items():
+            other = before.all_real[name]
+            told = bootstrapped(figure), bootstrapped(other), paired_difference(figure, other)
+            print(f"  {name}: " + ", ".join(words(metric) for metric in told))
 
 
 if __name__ == "__main__":

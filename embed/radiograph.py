@@ -34,6 +34,8 @@ NOT_A_FILM = re.compile(
 )  # screenshots of other studies
 WHOLE_BODY = ("TRUNK", "WHOLEBODY", "RIB", "RIBS", "HEART")  # of which the chest is part
 CHEST_WORDS = ("BodyPartExamined", "StudyDescription", "SeriesDescription", "ProtocolName")
+UP_AND_DOWN = ("F", "H")  # of Patient Orientation: towards the feet, the head
+READ_ALONG = (("L", "F"), ("A", "F"), ("P", "F"))  # rows, columns of films as they are read
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -73,12 +75,12 @@ def read_radiograph(ds: pydicom.Dataset, *, file_hash: str, side: int) -> Scan:
     steps += [*field.steps, *border.steps]
     flags += [*field.flags, *border.flags]
     projection = projection_of(ds)
-    upright, orientation_step = _as_oriented(border.pixels, ds, projection.view)
-    oriented = _stated_orientation(ds) is not None
-    film = look_at_film(upright, view=projection.view, oriented=oriented, stored_shape=stored.shape[:2])
+    along = _stated_orientation(ds, projection.view)
+    upright, orientation_step = _as_oriented(border.pixels, along)
+    film = look_at_film(upright, view=projection.view, oriented=along is not None, stored_shape=stored.shape[:2])
     steps += [*orientation_step, _projection_step(projection), *film.steps]
     flags += [*_projection_flags(projection), *film.flags]
-    if spacing and film.turns % 2:
+    if spacing and (film.turns % 2 == 1) != (along is not None and along[0] in UP_AND_DOWN):
         spacing = spacing[0], spacing[2], spacing[1]
     return Scan(
         pixels=film.pixels[None],
@@ -194,24 +196,34 @@ def _polarity_conflict(ds: pydicom.Dataset) -> list[Flag]:
     return []
 
 
-def _as_oriented(grey: Pixels, ds: pydicom.Dataset, view: View | None) -> tuple[Pixels, list[str]]:
-    """`grey` flipped so that the patient's left lies on its right and the feet below, where the header says otherwise."""
-    stated = _stated_orientation(ds)
-    if view is View.LATERAL or stated is None or stated == ("L", "F"):
+def _as_oriented(grey: Pixels, along: tuple[str, str] | None) -> tuple[Pixels, list[str]]:
+    """`grey` turned as a film is read, where the header says that it does not lie so: feet below, a frontal one's left on the right."""
+    if along is None or along in READ_ALONG:
         return grey, []
-    mirrored, upside_down = stated[0] == "R", stated[1] == "H"
-    done = " and ".join(words for words, does in (("mirrored", mirrored), ("set upright", upside_down)) if does)
-    turned = grey[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
-    step = f"{done}: Patient Orientation is {stated[0]}\\{stated[1]} (PS3.3 C.7.6.1.1.1)"
+    turned, (across, down) = grey, along
+    done = []
+    if across in UP_AND_DOWN:
+        turned, (across, down) = turned.T, (down, across)
+        done.append("transposed")
+    if across == "R":
+        turned = turned[:, ::-1]
+        done.append("mirrored")
+    if down == "H":
+        turned = turned[::-1]
+        done.append("set upright")
+    step = f"{', '.join(done)}: Patient Orientation is {along[0]}\\{along[1]} (PS3.3 C.7.6.1.1.1)"
     return np.ascontiguousarray(turned), [step]
 
 
-def _stated_orientation(ds: pydicom.Dataset) -> tuple[str, str] | None:
-    """Towards what rows and columns run, ("L", "F") on a film as it is read; None where it is not stated so plainly."""
+def _stated_orientation(ds: pydicom.Dataset, view: View | None) -> tuple[str, str] | None:
+    """Towards what rows and columns run, ("L", "F") on a frontal film as it is read; None where it is not stated so plainly."""
     along = re.findall(r"[LRHFAP]+", text_of(ds, "PatientOrientation") or "")
-    if len(along) != 2 or along[0] not in ("L", "R") or along[1] not in ("F", "H"):
-        return None
-    return along[0], along[1]
+    sides = ("A", "P") if view is View.LATERAL else ("L", "R")
+    if len(along) == 2 and sorted(one in sides for one in along) == [False, True]:
+        one, other = along
+        if (other if one in sides else one) in UP_AND_DOWN:
+            return one, other
+    return None
 
 
 def _projection_step(projection: Projection) -> str:

@@ -75,6 +75,10 @@ def _read_bundle(bundle: Bundle, *, side: int) -> Scan:
             )
         chosen, why = choose_series(series)
         scan = read_volume_scan(chosen, side=side, chosen=why)
+        studies = len({one.study_uid for each in series for one in each.slices})
+        if studies > 1:
+            message = f"slices of {studies} studies were given together; what was chosen is of one of them"
+            scan = _with_flag(scan, Flag("several-studies", message))
         return with_identity(_with_dropped(scan, [*bundle.dropped, *dropped]))
     films = [member for member in bundle.members if _is_film(member)]
     if len(films) == 1:
@@ -123,5 +127,8 @@ def _with_dropped(scan: Scan, dropped: Sequence[Dropped]) -> Scan:
         return scan
     counts = Counter(entry.reason for entry in dropped)
     said = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    flag = Flag("files-dropped", f"{len(dropped)} files left out: {said}")
+    return _with_flag(scan, Flag("files-dropped", f"{len(dropped)} files left out: {said}"))
+
+
+def _with_flag(scan: Scan, flag: Flag) -> Scan:
     return replace(scan, provenance=replace(scan.provenance, flags=(*scan.provenance.flags, flag)))

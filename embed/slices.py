@@ -26,6 +26,7 @@ class Slice(NamedTuple):  # made by the hundred: a frozen dataclass takes five t
     plain: bool  # read without pydicom, so that its pixels can be reached without reading the rest
     instance_uid: str
     series_uid: str
+    study_uid: str
     patient_id: str
     sop_class: str
     modality: str
@@ -139,6 +140,7 @@ def _slice(member: Member, frame: int, tags: Tags, *, plain: bool = False, lacki
         plain=plain,
         instance_uid=str(tags.get("SOPInstanceUID", "")),
         series_uid=str(tags.get("SeriesInstanceUID", "")),
+        study_uid=str(tags.get("StudyInstanceUID", "")),
         patient_id=str(tags.get("PatientID", "")).strip(),
         sop_class=str(tags.get("SOPClassUID", "")),
         modality=str(tags.get("Modality", "")).strip(),

@@ -43,6 +43,7 @@ KEYWORDS = {
     0x00181030: "ProtocolName",
     0x00181120: "GantryDetectorTilt",
     0x00181210: "ConvolutionKernel",
+    0x0020000D: "StudyInstanceUID",
     0x0020000E: "SeriesInstanceUID",
     0x00200011: "SeriesNumber",
     0x00200012: "AcquisitionNumber",

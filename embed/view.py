@@ -62,7 +62,7 @@ class Projection:
     confidence: Confidence
     source: str  # "ViewPosition", "SeriesDescription", "" where nothing states it
     placement: tuple[str, ...] = ()  # "portable", "erect", "sitting", "supine"
-    conflict: str | None = None  # where two coded elements disagree
+    conflict: str | None = None  # where two elements disagree
 
 
 def projection_of(ds: pydicom.Dataset) -> Projection:
@@ -76,10 +76,10 @@ def projection_of(ds: pydicom.Dataset) -> Projection:
     if position and coded and position is not coded:
         conflict = f"View Position says {position}, the view code {coded}; the former was followed"
         return Projection(position, Confidence.LOW, "ViewPosition", placement, conflict)
-    if position:
-        return Projection(position, Confidence.HIGH, "ViewPosition", placement)
-    if coded:
-        return Projection(coded, Confidence.HIGH, "ViewCodeSequence", placement)
+    for view, source in ((position, "ViewPosition"), (coded, "ViewCodeSequence")):
+        if view:
+            told = _told_otherwise(view, texts)
+            return Projection(view, Confidence.LOW if told else Confidence.HIGH, source, placement, told)
     for keyword, text in texts:
         found = {view for view, pattern in VIEW_WORDS if pattern.search(text)}
         if len(found) > 1:
@@ -90,6 +90,15 @@ def projection_of(ds: pydicom.Dataset) -> Projection:
         if BEDSIDE.search(text):
             return Projection(View.AP, Confidence.LOW, keyword, placement)
     return Projection(None, Confidence.NONE, "", placement)
+
+
+def _told_otherwise(view: View, texts: list[tuple[str, str]]) -> str | None:
+    """What a description of this very series says against a coded view, in words; a study's says only what was ordered."""
+    for keyword, text in texts:
+        found = {other for other, pattern in VIEW_WORDS if pattern.search(text)}
+        if keyword != "StudyDescription" and len(found) == 1 and view not in found:
+            return f"the view is coded as {view}, {keyword} says {found.pop()}; the former was followed"
+    return None
 
 
 def _placement(texts: list[str]) -> tuple[str, ...]:

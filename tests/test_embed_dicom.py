@@ -641,6 +641,23 @@ def test_coded_views_that_disagree_are_flagged() -> None:
     assert scan.view == View.PA and "view-conflict" in codes(scan)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "conflict"),
+    [
+        ({"SeriesDescription": "CHEST LATERAL"}, True),
+        ({"ProtocolName": "Thorax AP"}, True),
+        ({"SeriesDescription": "CHEST PA"}, False),
+        ({"SeriesDescription": "CHEST PA AND LATERAL"}, False),
+        ({"StudyDescription": "CHEST LATERAL"}, False),
+    ],
+)
+def test_a_description_that_speaks_against_the_coded_view_is_flagged(
+    attributes: dict[str, str], conflict: bool
+) -> None:
+    scan = read(RAMP, ViewPosition="PA", **attributes)
+    assert scan.view == View.PA and ("view-conflict" in codes(scan)) is conflict
+
+
 def test_a_view_named_plainly_counts_after_an_ambiguous_description() -> None:
     scan = read(RAMP, ViewPosition=None, SeriesDescription="Chest PA/LAT", ProtocolName="Chest PA erect")
     assert scan.view == View.PA

@@ -163,10 +163,24 @@ def test_a_lateral_is_used_whole_whether_the_header_says_so_or_not() -> None:
 def test_the_stated_orientation_is_followed() -> None:
     pixels = np.rint(virtual_films()[0] * 4095).astype(np.uint16)
     plain = read_scan_bytes(dicom_bytes(pixels, PatientOrientation=["L", "F"]), side=4096)
-    for along, stored in ((["R", "F"], pixels[:, ::-1]), (["L", "H"], pixels[::-1]), (["R", "H"], pixels[::-1, ::-1])):
+    for along, stored in (
+        (["R", "F"], pixels[:, ::-1]),
+        (["L", "H"], pixels[::-1]),
+        (["R", "H"], pixels[::-1, ::-1]),
+        (["F", "L"], pixels.T),
+        (["H", "R"], pixels[::-1, ::-1].T),
+    ):
         scan = read_scan_bytes(dicom_bytes(np.ascontiguousarray(stored), PatientOrientation=along), side=4096)
         np.testing.assert_array_equal(scan.pixels, plain.pixels)
         assert any("Patient Orientation" in step for step in scan.provenance.steps)
+
+
+def test_a_lateral_is_set_upright_as_its_header_states() -> None:
+    pixels = np.rint(virtual_films()[1] * 4095).astype(np.uint16)
+    plain = read_scan_bytes(dicom_bytes(pixels, ViewPosition="LL", PatientOrientation=["P", "F"]), side=4096)
+    for along, stored in ((["P", "H"], pixels[::-1]), (["F", "A"], pixels.T)):
+        film = dicom_bytes(np.ascontiguousarray(stored), ViewPosition="LL", PatientOrientation=along)
+        np.testing.assert_array_equal(read_scan_bytes(film, side=4096).pixels, plain.pixels)
 
 
 def test_spacing_turns_with_the_film() -> None:

@@ -633,6 +633,15 @@ def test_slices_shifted_sideways_are_told_of(shift_mm: float, told: bool) -> Non
     assert ("slices-shifted" in flags(found(files))) is told
 
 
+def test_studies_given_together_are_told_of(tmp_path: Path) -> None:
+    for study in range(2):
+        for number, plane in enumerate(noise(24) + np.int16(1024)):
+            uids = {"StudyInstanceUID": f"2.25.7{study}", "SeriesInstanceUID": f"2.25.8{study}"}
+            ds = ct_dataset(plane, number, SOPInstanceUID=f"2.25.9{study}.{number + 1}", **uids)
+            (tmp_path / f"{study}-{number:02}.dcm").write_bytes(to_bytes(ds))
+    assert "several-studies" in {flag.code for flag in read_scan(tmp_path, side=16).provenance.flags}
+
+
 def test_slices_of_two_patients_are_refused_and_a_damaged_slice_is_named(tmp_path: Path) -> None:
     hu, _ = real_ct()
     for number, plane in enumerate(hu[::4]):
