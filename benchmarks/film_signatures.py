@@ -28,7 +28,7 @@ from rich.table import Table
 
 from embed.encoders.efficientnet_lite import MODEL
 from embed.film_lungs import SIDE, FilmLungFinder
-from embed.prepare import resize, squash, stretch
+from embed.prepare import LUNG_MARGIN, resize, squash, stretch
 from embed.read import read_scan
 from embed.scan import Lungs, Pixels, Provenance, Scan
 from embed.signature import opacity_profile, pool_grid, unit
@@ -40,7 +40,7 @@ from search.study import Block
 
 HANNOVER = Path(__file__).parents[2] / "shared" / "data" / "hannover"
 READ_SIDE = 640
-MARGIN = 0.06
+MARGIN = LUNG_MARGIN
 Maps = npt.NDArray[np.float32]  # (192, rows, columns)
 Rows = npt.NDArray[np.float32]
 
