@@ -231,6 +231,7 @@ def virtual_figures(rows: Rows, half: Half) -> dict[str, Figure]:
     return {
         "side": precision([block], half.labels("side"), half.patients),
         "severity": rank_correlation([block], severity, half.patients),
+        "virtual itu": outcome_auc([neighbours(rows, half, k=10)], half.labels("itu_admission"), half.patients),
     }
 
 
@@ -293,7 +294,10 @@ class Variant:
     def told(self) -> tuple[str, ...]:
         first = (np.mean([value(one[name]) for one in self.choosing]) for name in ("side", "severity"))
         chose = ", ".join(f"{number:.2f}" for number in (*first, value(self.choosing_real["itu"])))
-        last = (words(bootstrapped(self.reporting[name])) for name in ("side", "severity", "itu", "crp", "view"))
+        last = (
+            words(bootstrapped(self.reporting[name]))
+            for name in ("side", "severity", "virtual itu", "itu", "crp", "view")
+        )
         return *self.name, f"{self.skill:.3f}", chose, *last
 
 
@@ -336,7 +340,7 @@ def main(choosing: Sequence[Path], reporting: Path, inputs: Sequence[str]) -> No
     found = sorted(variants(inputs, virtual, hannover_films(finder)), key=lambda one: -one.skill)
     chance = found[0].reporting["side"].chance, found[0].reporting["view"].chance
     table = Table("input", "side", "cells", "opacity", "centred", "skill", "choosing: side, severity, ITU", f"P@5 side, chance {chance[0]:.2f}",
-                  "severity", "ITU AUC, AP", "CRP", f"P@5 view, chance {chance[1]:.2f}", title="best skill on the choosing films first")  # fmt: skip
+                  "severity", "virtual ITU AUC", "Hannover ITU AUC, AP", "CRP", f"P@5 view, chance {chance[1]:.2f}", title="best skill on the choosing films first")  # fmt: skip
     for variant in found:
         table.add_row(*variant.told())
     Console(width=220).print(table)
