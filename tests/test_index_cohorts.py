@@ -9,7 +9,6 @@ import pytest
 
 from index.case import Case, Event, State
 from index.cohort import Cohort, CohortError, open_cohort
-from index.cohorts.nccid_clinical import clinical_date, clinical_number, three_state
 from tests.archives import change_cells, table_archive
 from tests.films import dicom_bytes, phantom
 
@@ -169,7 +168,7 @@ def test_the_hannover_example_reads_every_radiograph(shared_data: Path) -> None:
 
 def warehouse(root: Path) -> Path:
     """One positive and one control, a film each, as the warehouse lays them out."""
-    write_patient(root, "Covid1", "1.2.1", "data_2020-05-01.json", POSITIVE, StudyDate="20200401")
+    write_patient(root, "Covid1", "1.2.1", "data_2020-05-01.json", POSITIVE, StudyDate="20200401", PatientSex="M")
     write_patient(root, "Covid2", "1.2.2", "status_2020-05-01.json", {"Pseudonym": "Covid2", "SwabStatus": 0})
     return root
 
@@ -290,32 +289,32 @@ def test_a_folder_without_modality_trees_is_refused(tmp_path: Path) -> None:
         open_cohort(f"nccid={tmp_path}")
 
 
-@pytest.mark.parametrize(
-    ("value", "state"),
-    [(0, State.NO), ("1es", State.YES), (1.0, State.YES), (2, State.NOT_RECORDED), (None, State.NOT_RECORDED)],
-)
-def test_three_states(value: Any, state: State) -> None:
-    assert three_state(value) is state
+def test_a_sex_that_the_scan_contradicts_is_left_to_the_scan(tmp_path: Path) -> None:
+    write_patient(tmp_path, "Covid1", "1.2.1", "data_2020-05-01.json", POSITIVE, PatientSex="F")
+    case = first_case(tmp_path)
+    assert case.sex is None and case.clinical["clinical_flags"] == (
+        "sex:sex-not-of-scan date_of_itu_admission:order-by-scan date_of_death:unreadable"
+    )
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("03/04/2020", date(2020, 3, 4)),
-        ("31/03/2020", date(2020, 3, 31)),
-        ("[x] - 2020-03-20", date(2020, 3, 20)),
-        (43909, date(2020, 3, 19)),
-        ("31/31/2020", None),
-        ("1/1/1901", None),
-        (None, None),
-    ],
-)
-def test_clinical_dates(value: Any, expected: date | None) -> None:
-    assert clinical_date(value) == expected
+def test_a_date_that_could_be_either_is_settled_by_any_scan_of_the_patient(tmp_path: Path) -> None:
+    dates = {"Date of ITU admission": "05/04/2020"}
+    write_patient(tmp_path, "Covid1", "1.2.1", "data_2020-05-01.json", POSITIVE | dates, StudyDate="20180101")
+    assert first_case(tmp_path).outcome.events["itu_admission"].days == 854  # 4 May 2020
+    second = tmp_path / "xray/Covid1/1.2/1.3/1.2.2.dcm"
+    second.write_bytes(dicom_bytes(phantom(), SOPInstanceUID="1.2.2", StudyDate="20200403"))
+    first, other = open_cohort(f"nccid={tmp_path}").iter_cases()
+    assert first.outcome.events["itu_admission"].days == 825  # 5 April 2020, near the second film
+    assert other.outcome.events["itu_admission"].days == 2
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("[6] - 2020-05-19", 6), (" 67 ", 67), ("about 6", None), (None, None)]
-)
-def test_clinical_numbers(value: Any, expected: float | None) -> None:
-    assert clinical_number(value) == expected
+def test_cleaned_clinical_values_are_columns_and_what_tells_of_one_film_is_not(tmp_path: Path) -> None:
+    values = {"FiO2": "28%", "PMH CKD": "0", "CRP on admission": "<4", "COVID CODE": 1, "PMH Lung disease": 6}
+    write_patient(tmp_path, "Covid1", "1.2.1", "data_2020-05-01.json", values)
+    assert first_case(tmp_path).clinical == {
+        "covid_status": "positive",
+        "pmh_ckd": "no",
+        "fio2_percent": 28,
+        "crp_mg_per_l": 4,
+        "clinical_flags": "pmh_lung_disease:stated-unknown crp_mg_per_l:censored-below",
+    }

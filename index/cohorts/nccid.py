@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,16 @@ DICOM_FILES = "*.[dD][cC][mM]"
 ENDPOINTS = (Endpoint("died", "death"), Endpoint("itu_admission", "ITU admission"), Endpoint("intubated", "intubation"))
 
 
+@dataclass(frozen=True)
+class _Scan:
+    """A film or the folder of a CT or MR study, and the header that dates it, by keyword."""
+
+    case_id: str
+    source: Path
+    taken: date | None
+    header: dict[str, Any]
+
+
 class NccidCohort:
     """NCCID cases: each file of `xray/PATIENT/STUDY/SERIES/`, each study of `ct/PATIENT/` and `mri/PATIENT/`, with the
     patient's newest clinical record.
@@ -29,6 +40,7 @@ class NccidCohort:
 
     def __init__(self, path: Path) -> None:
         self.source = str(path)
+        self._latest = date.today()
         self._root = path / "training" if (path / "training").is_dir() else path
         if not any((self._root / tree).is_dir() for tree in TREES):
             raise CohortError(
@@ -36,39 +48,53 @@ class NccidCohort:
             )
 
     def iter_cases(self) -> Iterator[Case]:
-        for tree in TREES:
-            for patient in sorted(_folders(self._root / tree)):
-                record = clinical_record(self._clinical_files(patient.name))
-                if tree == FILMS:
-                    for path in sorted(patient.glob(f"*/*/{DICOM_FILES}")):
-                        yield self._case(tree, patient.name, path.stem, path, path, record)
-                    continue
-                for study in sorted(_folders(patient)):
-                    first = next(iter(sorted(study.glob(f"*/{DICOM_FILES}"))), None)
-                    if first is not None:
-                        yield self._case(tree, patient.name, study.name, study, first, record)
+        """Patient by patient, since all scans of a patient help to read the record's dates."""
+        for patient_id in sorted({patient.name for tree in TREES for patient in _folders(self._root / tree)}):
+            scans = [scan for tree in TREES for scan in self._scans(tree, patient_id)]
+            record = clinical_record(
+                self._clinical_files(patient_id),
+                latest=self._latest,
+                scan_dates={scan.taken for scan in scans if scan.taken},
+            )
+            for scan in scans:
+                yield self._case(scan, patient_id, record.beside(scan.header.get("PatientSex")))
 
-    def _case(self, tree: str, patient_id: str, case_id: str, source: Path, path: Path, record: Record) -> Case:
-        """The case read from `source`, a film or the folder of a CT or MR study; `path` is a file whose header dates it."""
+    def _scans(self, tree: str, patient_id: str) -> Iterator["_Scan"]:
+        """Each film, or each CT or MR study, of a patient."""
+        patient = self._root / tree / patient_id
+        if tree == FILMS:
+            for path in sorted(patient.glob(f"*/*/{DICOM_FILES}")):
+                yield self._scan(tree, path.stem, path, path)
+            return
+        for study in sorted(_folders(patient)):
+            first = next(iter(sorted(study.glob(f"*/{DICOM_FILES}"))), None)
+            if first is not None:
+                yield self._scan(tree, study.name, study, first)
+
+    def _scan(self, tree: str, case_id: str, source: Path, path: Path) -> "_Scan":
         header = _metadata(self._root / f"{tree}-metadata" / path.relative_to(self._root / tree).with_suffix(".json"))
-        scan_date = _scan_date(header)
-        if scan_date is None:  # no metadata, or undated: the days of the events need the date that the build will find
+        if (
+            _scan_date(header) is None
+        ):  # no metadata, or undated: the days of the events need the date that the build will find
             own = _dicom_header(path)
-            scan_date, header = _scan_date(own), own | header
+            return _Scan(case_id, source, _scan_date(own), own | header)
+        return _Scan(case_id, source, _scan_date(header), header)
+
+    def _case(self, scan: "_Scan", patient_id: str, record: Record) -> Case:
         return Case(
-            case_id=case_id,
+            case_id=scan.case_id,
             patient_id=patient_id,
             cohort=self.name,
-            files=(source,),
-            outcome=record.outcome(scan_date),
+            files=(scan.source,),
+            outcome=record.outcome(scan.taken),
             site=record.site,
-            modality=_text(header.get("Modality")),
-            scan_date=scan_date,
-            age_years=record.age_years,
-            sex=record.sex,
-            manufacturer=_text(header.get("Manufacturer")),
-            scanner=_text(header.get("ManufacturerModelName")),
-            clinical={"covid_status": record.covid_status},
+            modality=_text(scan.header.get("Modality")),
+            scan_date=scan.taken,
+            age_years=record.value("age"),
+            sex=record.value("sex"),
+            manufacturer=_text(scan.header.get("Manufacturer")),
+            scanner=_text(scan.header.get("ManufacturerModelName")),
+            clinical=record.clinical(),
         )
 
     def _clinical_files(self, patient_id: str) -> list[Path]:
@@ -104,7 +130,14 @@ def _dicom_header(path: Path) -> dict[str, Any]:
             path,
             force=True,  # also without preamble, which the pixels' reader takes too
             stop_before_pixels=True,
-            specific_tags=["AcquisitionDate", "StudyDate", "Modality", "Manufacturer", "ManufacturerModelName"],
+            specific_tags=[
+                "AcquisitionDate",
+                "StudyDate",
+                "Modality",
+                "Manufacturer",
+                "ManufacturerModelName",
+                "PatientSex",
+            ],
         )
         return {element.keyword: element.value for element in ds}
     except Exception:  # whatever a damaged header raises; reading the pixels will report it

@@ -1,17 +1,16 @@
-"""NCCID's clinical JSON -> clean fields. Each is read on its own, so that one bad value never costs the record."""
+"""A patient's NCCID clinical files -> a record. Each field is cleaned on its own, so that one bad value never costs the rest."""
 
 import json
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from index.case import Event, Outcome, State
-
-EXCEL_EPOCH = date(1899, 12, 30)
-PLAUSIBLE_DATES = (date(2017, 1, 1), date(2030, 1, 1))
+from index.cohorts.clean_person import sex_beside_scan
+from index.cohorts.cleaned import Cleaned, printed
+from index.cohorts.nccid_fields import COLUMNS, clean_record, submitting_centre
 
 
 @dataclass(frozen=True)
@@ -19,35 +18,54 @@ class Record:
     """What a patient's clinical file says."""
 
     site: str | None = None
-    age_years: float | None = None
-    sex: str | None = None
     covid_status: str | None = None  # "positive" (has a full record), "negative"
-    died: State = State.NOT_RECORDED
-    itu_admission: State = State.NOT_RECORDED
-    intubated: State = State.NOT_RECORDED
-    death_date: date | None = None
-    itu_date: date | None = None
-    intubation_date: date | None = None
-    last_known_alive: date | None = None
+    fields: Mapping[str, Cleaned[Any]] = field(default_factory=dict)  # by the names of nccid_fields.FIELDS
+
+    def value(self, name: str) -> Any:
+        cleaned = self.fields.get(name)
+        return cleaned.value if cleaned else None
+
+    def beside(self, scan_sex: object) -> "Record":
+        """The record as it is for one scan: without its sex where the scan's header says the other."""
+        if "sex" not in self.fields:
+            return self
+        return replace(self, fields={**self.fields, "sex": sex_beside_scan(self.fields["sex"], scan_sex)})
+
+    def clinical(self) -> dict[str, float | str | None]:
+        """The catalogue's columns: what was cleaned, and in `clinical_flags` every doubt, as `field:flag`."""
+        values = {name: self.value(name) for name in COLUMNS}
+        flags = [f"{name}:{flag}" for name, cleaned in self.fields.items() for flag in cleaned.flags]
+        stored = {name: value if isinstance(value, float) else printed(value) for name, value in values.items()}
+        return (
+            {"covid_status": self.covid_status}
+            | {name: value for name, value in stored.items() if value != ""}
+            | ({"clinical_flags": " ".join(flags)} if flags else {})
+        )
 
     def outcome(self, scan_date: date | None) -> Outcome:
         """The events with their days from the scan."""
         dated = {
-            "died": (self.died, self.death_date),
-            "itu_admission": (self.itu_admission, self.itu_date),
-            "intubated": (self.intubated, self.intubation_date),
+            name: (_yes_if_dated(self.value(field), when), when)
+            for name, field, when in (
+                ("died", "death", self.value("date_of_death")),
+                ("itu_admission", "itu_admission", self.value("date_of_itu_admission")),
+                ("intubated", "intubation", self.value("date_of_intubation")),
+            )
         }
+        died, death_date = dated["died"]
         return Outcome(
             {
                 name: Event(state, _days(scan_date, when) if state is State.YES else None)
                 for name, (state, when) in dated.items()
             },
-            _days(scan_date, self.death_date if self.died is State.YES else self.last_known_alive),
+            _days(scan_date, death_date if died is State.YES else self.value("date_last_known_alive")),
         )
 
 
-def clinical_record(files: Sequence[Path]) -> Record:
+def clinical_record(files: Sequence[Path], *, latest: date, scan_dates: Collection[date] = ()) -> Record:
     """The newest readable `data_DATE.json`, else `status_DATE.json` (a control); an empty record where there is neither.
+
+    No date is later than `latest`; the patient's scans settle some dates whose day and month could be either.
 
     Who has a `data_` file is positive, though it be damaged: controls never get one.
     """
@@ -56,70 +74,18 @@ def clinical_record(files: Sequence[Path]) -> Record:
     for path in [*sorted(full, reverse=True), *sorted(control, reverse=True)]:
         raw = _read(path)
         if raw is not None:
-            return _record(raw, status)
+            return Record(
+                submitting_centre(raw) or None, status, clean_record(raw, latest=latest, scan_dates=scan_dates)
+            )
     return Record(covid_status=status) if full else Record()
 
 
-def three_state(value: Any) -> State:
-    """0, "0", "no", "negative" -> no; 1, "1", "1es", "yes", "positive" -> yes; anything else, 2 and 3 too, is not recorded."""
-    word = str(value).strip().lower().removesuffix(".0")
-    if word in ("0", "false", "no", "n", "negative"):
-        return State.NO
-    return State.YES if word in ("1", "true", "yes", "y", "1es", "positive") else State.NOT_RECORDED
-
-
-def clinical_date(value: Any) -> date | None:
-    """A date nominally MM/DD/YYYY; an ISO date inside text; DD/MM/YYYY where that alone is possible; an Excel serial."""
-    text = str(value).strip() if value is not None else ""
-    iso = re.search(r"(\d{4})-(\d{2})-(\d{2})", text)
-    slashed = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})", text)
-    if iso:
-        return _plausible(int(iso[1]), int(iso[2]), int(iso[3]))
-    if slashed:
-        first, second, year = (int(part) for part in slashed.groups())
-        return _plausible(year, first, second) or _plausible(year, second, first)
-    if re.fullmatch(r"4\d{4}(\.0)?", text):
-        when = EXCEL_EPOCH + timedelta(days=int(float(text)))
-        return when if PLAUSIBLE_DATES[0] <= when < PLAUSIBLE_DATES[1] else None
-    return None
-
-
-def clinical_number(value: Any) -> float | None:
-    """A plain number, or the one in brackets of "[67] - 2020-06-06"."""
-    text = str(value).strip() if value is not None else ""
-    match = re.fullmatch(r"\[?(-?\d+(?:\.\d+)?)\]?(?: - \d{4}-\d{2}-\d{2})?", text)
-    return float(match[1]) if match else None
-
-
-def _record(raw: dict[str, Any], status: str) -> Record:
-    age = clinical_number(raw.get("age"))
-    death_date = clinical_date(raw.get("date of death"))
-    itu_date = clinical_date(raw.get("date of itu admission"))
-    intubation_date = clinical_date(raw.get("date of intubation"))
-    return Record(
-        site=str(raw.get("submittingcentre") or "").encode("utf-8", "replace").decode("utf-8").strip() or None,
-        age_years=age if age is not None and 0 <= age <= 110 else None,
-        sex={"0": "F", "f": "F", "1": "M", "m": "M"}.get(str(raw.get("sex")).strip().lower().removesuffix(".0")),
-        covid_status=status,
-        died=_yes_if_dated(three_state(raw.get("death")), death_date),
-        itu_admission=_yes_if_dated(three_state(raw.get("itu admission")), itu_date),
-        intubated=_yes_if_dated(three_state(raw.get("intubation")), intubation_date),
-        death_date=death_date,
-        itu_date=itu_date,
-        intubation_date=intubation_date,
-        last_known_alive=clinical_date(raw.get("date last known alive")),
-    )
-
-
-def _yes_if_dated(state: State, when: date | None) -> State:
-    return State.YES if state is State.NOT_RECORDED and when else state
+def _yes_if_dated(state: State | None, when: date | None) -> State:
+    return state or (State.YES if when else State.NOT_RECORDED)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The record's texts and numbers by lower-case stripped keys, nested segmentation data over the root's.
-
-    None where the file is not a JSON object.
-    """
+    """The record by its raw headers, nested segmentation data over the root's; None where the file is not a JSON object."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -128,18 +94,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     nested = content.get("OtherDataSources")
     segmentation = nested.get("SegmentationData") if isinstance(nested, dict) else None
-    merged = content | segmentation if isinstance(segmentation, dict) else content
-    return {
-        key.strip().lower(): value for key, value in merged.items() if isinstance(value, str | int | float)
-    }  # whatever is nested is no answer to any of our questions
-
-
-def _plausible(year: int, month: int, day: int) -> date | None:
-    try:
-        when = date(year, month, day)
-    except ValueError:
-        return None
-    return when if PLAUSIBLE_DATES[0] <= when < PLAUSIBLE_DATES[1] else None
+    return content | segmentation if isinstance(segmentation, dict) else content
 
 
 def _days(start: date | None, end: date | None) -> int | None:

@@ -1,0 +1,109 @@
+"""Measured numbers: bracketed, censored, with thousands, units or remarks; blood pressures; codes of a list."""
+
+import math
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from index.cohorts.cleaned import Cleaned, cell_text, unwrapped
+
+DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}\b.*|\d{1,2}([-/.])\d{1,2}\1(\d{4}|\d{2})\b.*", re.ASCII)
+NUMBER = re.compile(
+    r"(?P<limit>[<>≤≥]?)=?\s*"
+    r"(?:(?P<thousands>[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?)|(?P<comma>[-+]?\d+,\d{1,2})|(?P<plain>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?))"
+    r"(?![\d,])\s*(?P<rest>.*)",
+    re.ASCII | re.IGNORECASE,
+)
+UNITS = re.compile(
+    r"[munµμ]?g/(?:m|d)?l|[mnuµμ]?mol/l|kpa|mmhg|%|(?:x\s*)?10\s*[\^*]?\s*9\s*/\s*l|(?:bpm|breaths|beats)(?:/min)?|/min"
+    r"|°?\s*c|yrs?|years?|days?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as it was written, with its unit in lower case ("" where none is) and flags."""
+
+    value: float
+    unit: str
+    flags: tuple[str, ...]
+
+
+def read_number(text: str) -> Number | str:
+    """The one number of a cell that is not blank, or the flag that says why there is none."""
+    text = unwrapped(text)
+    if DATE.fullmatch(text):
+        return "date-in-number"
+    found = NUMBER.fullmatch(text)
+    if not found:
+        return "unreadable"
+    flags = []
+    if found["limit"]:
+        flags.append("censored-below" if found["limit"] in "<≤" else "censored-above")
+    if found["thousands"]:
+        flags.append("thousand-separator")
+    if found["comma"]:
+        flags.append("decimal-comma")
+    written = found["plain"] or (found["comma"] or "").replace(",", ".") or found["thousands"].replace(",", "")
+    rest = found["rest"].strip()
+    unit = UNITS.match(rest)
+    if unit and re.match(r"[a-z0-9]", rest[unit.end() :], re.IGNORECASE):
+        unit = None  # "c" of "cannot"
+    remark = rest[unit.end() :].strip() if unit else rest
+    if re.search(r"\d", re.sub(r"\([^()]*\)?", "", remark)):
+        return "several-values"
+    if remark:
+        flags.append("text-around")
+    return Number(float(written), _plain_unit(unit[0]) if unit else "", tuple(flags))
+
+
+def clean_number(value: object, *, low: float, high: float) -> Cleaned[float]:
+    """A number from `low` to `high`."""
+    source = cell_text(value)
+    if not source:
+        return Cleaned(None)
+    number = read_number(source)
+    if isinstance(number, str):
+        return Cleaned(None, source, (number,))
+    return in_range(Cleaned(number.value, source, number.flags), low, high)
+
+
+def in_range(cleaned: Cleaned[float], low: float, high: float) -> Cleaned[float]:
+    """`cleaned`, or nothing, flagged, where it is outside the limits."""
+    if cleaned.value is not None and math.isfinite(cleaned.value) and low <= cleaned.value <= high:
+        return cleaned
+    return Cleaned(None, cleaned.source, (*cleaned.flags, "out-of-range"))
+
+
+def clean_pressure(value: object, *, place: int) -> Cleaned[float]:
+    """Systolic (`place` 0) or diastolic (1) pressure in mmHg: a number, or that of "137/91"."""
+    source = cell_text(value)
+    pair = re.fullmatch(r"(\d{2,3})\s*/\s*(\d{2,3})(?:\s*mmhg)?", unwrapped(source), re.ASCII | re.IGNORECASE)
+    if not pair:
+        return clean_number(value, low=20, high=300)
+    if int(pair[1]) <= int(pair[2]):
+        return Cleaned(None, source, ("out-of-range",))
+    return in_range(Cleaned(float(pair[1 + place]), source), 20, 300)
+
+
+def clean_code(value: object, *, codes: Collection[int], unknown: int | None = None) -> Cleaned[float]:
+    """One of `codes`, also as "CVCX2" or "5 - Lung Ca"; `unknown` is the code that says that it is not known."""
+    source = cell_text(value)
+    word = unwrapped(source).lower()
+    if not word:
+        return Cleaned(None, source)
+    if word in ("unknown", "not known", "not recorded"):
+        return Cleaned(None, source, ("stated-unknown",))
+    found = re.fullmatch(r"(?:cvcx\s?)?(\d)(?:\.0)?(?![\d.])(\D*)", word, re.ASCII)
+    if not found:
+        return Cleaned(None, source, ("unreadable",))
+    flags = ("text-around",) if found[2] else ()
+    code = int(found[1])
+    if code == unknown:
+        return Cleaned(None, source, (*flags, "stated-unknown"))
+    return Cleaned(float(code), source, flags) if code in codes else Cleaned(None, source, (*flags, "out-of-range"))
+
+
+def _plain_unit(unit: str) -> str:
+    return re.sub("[µμ]", "u", unit.lower())

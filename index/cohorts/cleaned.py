@@ -1,0 +1,82 @@
+"""A cleaned value with what stood in the record and what is doubtful about it; how a raw cell becomes text."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Generic, Self, TypeVar
+
+T = TypeVar("T")
+
+LONGEST_CELL = 200  # characters; whatever is longer is prose, and no number or date
+
+# every flag of the cleaning, and what it says; docs/archives.md shows the same
+FLAGS: Mapping[str, str] = {
+    "ambiguous-order": "day and month could be either; read in the order that the field should have",
+    "ambiguous-unit": "FiO2 of 1 could be a litre a minute or 100 %; read as a litre",
+    "censored-above": "a laboratory's `>`: the value is the limit",
+    "censored-below": "a laboratory's `<`: the value is the limit",
+    "date-in-number": "a date where a number belongs; not used",
+    "decimal-comma": "a comma read as the decimal point",
+    "excel-serial": "a date written as Excel's count of days",
+    "from-flow": "FiO2 looked up from litres a minute",
+    "from-mask": "FiO2 looked up from the colour of a Venturi mask",
+    "from-pao2": "taken from the PaO2 cell",
+    "from-text": "taken from words instead of a code",
+    "headers-disagree": "two spellings of the header hold different values; not used",
+    "header-variant": "found under a misspelt or former header",
+    "order-by-scan": "day and month could be either; only one of them fits the patient's scans",
+    "other-order": "possible only with day and month in the other order than the field should have",
+    "out-of-range": "no possible value; not used",
+    "room-air": "no oxygen was given, so FiO2 is 21 %",
+    "several-values": "more than one date, number or group; not used",
+    "sex-not-of-scan": "another sex than the scan's header says; the header's is used",
+    "stated-unknown": "recorded as unknown",
+    "text-around": "further text beside the value",
+    "thousand-separator": "a comma read as separating thousands",
+    "unit-assumed": "the site's unit is not known; the schema's was taken",
+    "unit-by-magnitude": "the unit was told by the size of the number",
+    "unit-doubtful": "the site's stated unit cannot be; the usual one was taken",
+    "unreadable": "says nothing that is understood; not used",
+    "unusual-age": "outside the published range of 13 to 103 years",
+}
+
+
+@dataclass(frozen=True)
+class Cleaned(Generic[T]):
+    """A value (None: not recorded), the cell that it came from, and codes of `FLAGS`."""
+
+    value: T | None
+    source: str = ""
+    flags: tuple[str, ...] = ()
+
+    def flagged(self, *codes: str) -> Self:
+        return replace(self, flags=(*self.flags, *codes))
+
+
+def cell_text(value: object) -> str:
+    """A cell as one line of valid text; empty where it is blank, NaN or nested."""
+    if not isinstance(value, str | int | float):
+        return ""
+    try:
+        text = str(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return ""
+    text = " ".join(text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8").split())
+    if text.lower() in ("nan", "nat", "null", "na", "n/a"):
+        return ""
+    return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + "…"
+
+
+def unwrapped(text: str) -> str:
+    """The value of "[67] - 2020-06-06", which some sites write for a measurement and its day."""
+    text = re.sub(r"\s+-\s*\d{4}-\d{2}-\d{2}$", "", text, flags=re.ASCII)
+    inner = re.fullmatch(r"\[([^\[\]]*)\]", text)
+    return inner[1].strip() if inner else text
+
+
+def printed(value: object) -> str:
+    """A cleaned value as text, which cleans to the same value."""
+    if value is None:
+        return ""
+    return value.isoformat() if isinstance(value, date) else str(value)

@@ -1,0 +1,182 @@
+"""NCCID's published field list: under which headers each field is found, and how its cells are cleaned."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from index.cohorts import clean_laboratory as laboratory
+from index.cohorts.clean_dates import Anchor, Order, clean_date
+from index.cohorts.clean_ethnicity import clean_ethnicity
+from index.cohorts.clean_laboratory import Lab, clean_laboratory
+from index.cohorts.clean_numbers import clean_code, clean_number, clean_pressure
+from index.cohorts.clean_oxygen import clean_fio2, clean_pao2, clean_saturation
+from index.cohorts.clean_person import clean_age, clean_sex
+from index.cohorts.clean_states import clean_state
+from index.cohorts.cleaned import Cleaned, cell_text
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a cell's meaning may depend on beside the cell."""
+
+    latest: date  # no event is later
+    scan_dates: Collection[date] = ()
+    site: str = ""
+
+
+Cleaner = Callable[[Any, Circumstances], Cleaned[Any]]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field: its headers, lower case, the right one first, and what becomes of a cell."""
+
+    headers: tuple[str, ...]
+    clean: Cleaner
+    is_column: bool = False  # of the catalogue; the others are the case's own, outcomes, or tell of one film only
+
+
+def clean_record(raw: Mapping[str, Any], *, latest: date, scan_dates: Collection[date] = ()) -> dict[str, Cleaned[Any]]:
+    """Every field of `FIELDS`, and of the PaO2 cell, from a record under its raw headers; blank ones have no value.
+
+    `latest` is the last day on which anything can have happened.
+    """
+    cells = _cells(raw)
+    circumstances = Circumstances(latest, scan_dates, submitting_centre(raw))
+    record = {name: _clean_field(field, cells, circumstances) for name, field in FIELDS.items()}
+    return record | _oxygen(cells, record["fio2_percent"], record["o2_saturation_percent"])
+
+
+def submitting_centre(raw: Mapping[str, Any]) -> str:
+    """The trust that sent the record; empty where it does not say."""
+    return cell_text(next(iter(_cells(raw).get("submittingcentre", ())), None))
+
+
+def _cells(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The cells that are not blank by header in lower case with single spaces: "…TYPE II" and "…type II" are one field."""
+    cells: dict[str, list[Any]] = {}
+    for header, value in raw.items():
+        if cell_text(value):
+            cells.setdefault(" ".join(header.lower().split()), []).append(value)
+    return cells
+
+
+def _clean_field(field: Field, cells: Mapping[str, list[Any]], circumstances: Circumstances) -> Cleaned[Any]:
+    """The field's value under whichever header it stands; nothing where two headers hold different values."""
+    found = [(header, field.clean(value, circumstances)) for header in field.headers for value in cells.get(header, ())]
+    if not found:
+        return Cleaned(None)
+    header, first = next(((header, cell) for header, cell in found if cell.value is not None), found[0])
+    if len({cell.value for _, cell in found if cell.value is not None}) > 1:
+        return Cleaned(None, " | ".join(cell.source for _, cell in found), ("headers-disagree",))
+    return first if header == field.headers[0] else first.flagged("header-variant")
+
+
+def _oxygen(
+    cells: Mapping[str, list[Any]], fio2: Cleaned[float], saturation: Cleaned[float]
+) -> dict[str, Cleaned[float]]:
+    """The three fields that a PaO2 cell may fill; one that has a field of its own keeps what that says."""
+    cell = next((cells[header][0] for header in ("pao2", "pa02") if header in cells), None)
+    oxygen = clean_pao2(cell, fio2_known=fio2.value is not None)
+    return {
+        "pao2_kpa": oxygen.pao2_kpa,
+        "o2_saturation_percent": saturation if saturation.value is not None else oxygen.saturation_percent,
+        "fio2_percent": fio2 if fio2.value is not None or oxygen.fio2_percent.value is None else oxygen.fio2_percent,
+    }
+
+
+def _day(anchor: Anchor = Anchor.NEAR, order: Order = Order.US) -> Cleaner:
+    return lambda value, known: clean_date(
+        value, latest=known.latest, order=order, scan_dates=known.scan_dates, anchor=anchor
+    )
+
+
+def _number(low: float, high: float) -> Cleaner:
+    return lambda value, _: clean_number(value, low=low, high=high)
+
+
+def _code(*codes: int, unknown: int | None = None) -> Cleaner:
+    return lambda value, _: clean_code(value, codes=codes, unknown=unknown)
+
+
+def _lab(lab: Lab) -> Cleaner:
+    return lambda value, known: clean_laboratory(value, lab, site=known.site)
+
+
+def _state(value: Any, _: Circumstances) -> Cleaned[Any]:
+    return clean_state(value)
+
+
+def _pressure(place: int) -> Cleaner:
+    return lambda value, _: clean_pressure(value, place=place)
+
+
+FIELDS: Mapping[str, Field] = {
+    "age": Field(("age",), lambda value, _: clean_age(value)),
+    "sex": Field(("sex",), lambda value, _: clean_sex(value)),
+    "ethnicity": Field(("ethnicity",), lambda value, _: clean_ethnicity(value)),
+    "swab_status": Field(("swabstatus",), _state),
+    "swab_date": Field(("swabdate",), _day(order=Order.UK)),
+    "date_of_positive_covid_swab": Field(("date of positive covid swab",), _day()),
+    "date_of_acquisition_of_1st_rt_pcr": Field(("date of acquisition of 1st rt-pcr",), _day()),
+    "date_of_acquisition_of_2nd_rt_pcr": Field(("date of acquisition of 2nd rt-pcr",), _day()),
+    "date_of_result_of_1st_rt_pcr": Field(("date of result of 1st rt-pcr",), _day()),
+    "date_of_result_of_2nd_rt_pcr": Field(("date of result of 2nd rt-pcr",), _day()),
+    "date_of_admission": Field(("date of admission",), _day()),
+    "date_of_itu_admission": Field(("date of itu admission",), _day()),
+    "date_of_intubation": Field(("date of intubation",), _day()),
+    "date_of_1st_cxr": Field(("date of 1st cxr",), _day(Anchor.SAME_DAY)),
+    "date_of_2nd_cxr": Field(("date of 2nd cxr",), _day(Anchor.SAME_DAY)),
+    "date_last_known_alive": Field(("date last known alive",), _day(Anchor.ANYWHERE)),
+    "date_of_death": Field(("date of death",), _day(Anchor.AFTER)),
+    "smoking_status": Field(("smoking status",), _code(0, 1, 2, unknown=3), is_column=True),
+    "pack_years": Field(("pack year history",), _number(0, 300), is_column=True),
+    "pmh_hypertension": Field(("pmh hypertension", "pmh h1pertension"), _state, is_column=True),
+    "pmh_ckd": Field(("pmh ckd",), _state, is_column=True),
+    "ckd_stage": Field(("if ckd, stage",), _code(1, 2, 3, 4, 5), is_column=True),
+    "pmh_cvs_disease": Field(("pmh cvs disease",), _code(0, 1, 2, 3, 4), is_column=True),
+    "pmh_lung_disease": Field(("pmh lung disease",), _code(0, 1, 2, 3, 4, 5, unknown=6), is_column=True),
+    "pmh_diabetes_type_2": Field(("pmh diabetes mellitus type ii",), _state, is_column=True),
+    "current_acei": Field(("current acei use",), _state, is_column=True),
+    "current_arb": Field(
+        ("current angiotension receptor blocker use", "current angiotensin receptor blocker use"),
+        _state,
+        is_column=True,
+    ),
+    "current_nsaid": Field(("current nsaid used",), _state, is_column=True),
+    "symptom_days": Field(("duration of symptoms",), _number(0, 365), is_column=True),
+    "respiratory_rate": Field(("respiratory rate on admission",), _number(1, 120), is_column=True),
+    "heart_rate": Field(("heart rate on admission",), _number(10, 300), is_column=True),
+    "fio2_percent": Field(
+        ("fio2", "any supplemental oxygen: fio2"), lambda value, _: clean_fio2(value), is_column=True
+    ),
+    "o2_saturation_percent": Field(("o2 saturation",), lambda value, _: clean_saturation(value), is_column=True),
+    "systolic_mmhg": Field(("systolic bp",), _pressure(0), is_column=True),
+    "diastolic_mmhg": Field(("diastolic bp",), _pressure(1), is_column=True),
+    "temperature_c": Field(("temperature on admission",), _number(25, 45), is_column=True),
+    "news2": Field(("news2 score on arrival",), _number(0, 20), is_column=True),
+    "wcc_10_9_per_l": Field(("wcc on admission",), _lab(laboratory.WHITE_CELLS), is_column=True),
+    "lymphocytes_10_9_per_l": Field(("lymphocyte count on admission",), _lab(laboratory.LYMPHOCYTES), is_column=True),
+    "platelets_10_9_per_l": Field(("platelet count on admission",), _lab(laboratory.PLATELETS), is_column=True),
+    "crp_mg_per_l": Field(("crp on admission",), _lab(laboratory.CRP), is_column=True),
+    "d_dimer_ug_per_l": Field(("d-dimer on admission",), _lab(laboratory.D_DIMER), is_column=True),
+    "fibrinogen_g_per_l": Field(("fibrinogen if d-dimer not performed",), _lab(laboratory.FIBRINOGEN), is_column=True),
+    "ferritin_ug_per_l": Field(("ferritin",), _lab(laboratory.FERRITIN), is_column=True),
+    "urea_mmol_per_l": Field(("urea on admission",), _lab(laboratory.UREA), is_column=True),
+    "creatinine_umol_per_l": Field(("creatinine on admission",), _lab(laboratory.CREATININE), is_column=True),
+    "troponin_i_ng_per_l": Field(("troponin i",), _lab(laboratory.TROPONIN_I), is_column=True),
+    "troponin_t_ng_per_l": Field(("troponin t",), _lab(laboratory.TROPONIN_T), is_column=True),
+    "apache": Field(("apache score on itu arrival",), _number(0, 71), is_column=True),
+    "rt_pcr_1_positive": Field(("1st rt-pcr result",), _state),
+    "rt_pcr_2_positive": Field(("2nd rt-pcr result",), _state),
+    "final_covid_positive": Field(("final covid status",), _state),
+    "cxr_severity_1": Field(("cxr severity",), _code(1, 2, 3)),
+    "cxr_severity_2": Field(("cxr severity 3", "cxr severity 2"), _code(1, 2, 3)),  # the schema's own header is wrong
+    "covid_code_1": Field(("covid code",), _code(0, 1, 2, 3)),
+    "covid_code_2": Field(("covid code 2",), _code(0, 1, 2, 3)),
+    "itu_admission": Field(("itu admission",), _state),
+    "intubation": Field(("intubation",), _state),
+    "death": Field(("death",), _state),
+}
+COLUMNS = (*(name for name, field in FIELDS.items() if field.is_column), "pao2_kpa")
