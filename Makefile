@@ -65,8 +65,9 @@ bench: install-all
 	$(BIN)/python -m benchmarks.bench_read
 	$(BIN)/python -m benchmarks.bench_read_ct
 	$(BIN)/python -m benchmarks.film_checks
-	$(BIN)/python -m examples.demo --out build/choosing --seed 11
-	$(BIN)/python -m benchmarks.film_signatures build/choosing $(DEMO)/archive
+	$(BIN)/python -m examples.demo --out build/choosing-11 --seed 11
+	$(BIN)/python -m examples.demo --out build/choosing-12 --seed 12
+	$(BIN)/python -m benchmarks.film_signatures build/choosing-11 build/choosing-12 $(DEMO)/archive
 
 clean:
 	rm -rf build $(VENV) *.egg-info
