@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from index.cohorts.clean_numbers import in_range, read_number
-from index.cohorts.cleaned import Cleaned, cell_text
+from index.cohorts.clean_numbers import Number, clean_from, in_range
+from index.cohorts.cleaned import Cleaned
 
 IMPERIAL = "imperial college healthcare nhs trust"
 CAMBRIDGE = "cambridge university hospitals nhs foundation trust"
@@ -54,12 +54,10 @@ D_DIMER_UG_PER_L = 100  # from here it is ug/L: as mg/L it would be beyond what 
 
 def clean_laboratory(value: object, lab: Lab, *, site: str = "") -> Cleaned[float]:
     """The value in `lab.unit`. What a listed site's unit makes impossible is not used."""
-    source = cell_text(value)
-    if not source:
-        return Cleaned(None)
-    number = read_number(source)
-    if isinstance(number, str):
-        return Cleaned(None, source, (number,))
+    return clean_from(value, lambda number, source: _in_unit(number, source, lab, site))
+
+
+def _in_unit(number: Number, source: str, lab: Lab, site: str) -> Cleaned[float]:
     if number.unit:
         unit, flags = _compact(number.unit), number.flags
     else:

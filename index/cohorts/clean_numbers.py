@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from index.cohorts.cleaned import Cleaned, cell_text, unwrapped
@@ -58,15 +58,20 @@ def read_number(text: str) -> Number | str:
     return Number(float(written), _plain_unit(unit[0]) if unit else "", tuple(flags))
 
 
-def clean_number(value: object, *, low: float, high: float) -> Cleaned[float]:
-    """A number from `low` to `high`."""
+def clean_from(value: object, of_number: Callable[[Number, str], Cleaned[float]]) -> Cleaned[float]:
+    """What `of_number` makes of the number in a cell and of the cell; nothing where the cell holds no single number."""
     source = cell_text(value)
     if not source:
         return Cleaned(None)
     number = read_number(source)
     if isinstance(number, str):
         return Cleaned(None, source, (number,))
-    return in_range(Cleaned(number.value, source, number.flags), low, high)
+    return of_number(number, source)
+
+
+def clean_number(value: object, *, low: float, high: float) -> Cleaned[float]:
+    """A number from `low` to `high`."""
+    return clean_from(value, lambda number, source: in_range(Cleaned(number.value, source, number.flags), low, high))
 
 
 def in_range(cleaned: Cleaned[float], low: float, high: float) -> Cleaned[float]:

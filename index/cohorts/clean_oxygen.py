@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from index.cohorts.clean_numbers import in_range, read_number
+from index.cohorts.clean_numbers import clean_from, in_range, read_number
 from index.cohorts.cleaned import Cleaned, cell_text, unwrapped
 
 ROOM_AIR = 21.0  # %
@@ -76,13 +76,9 @@ def _of_flow(litres: float, source: str, flags: tuple[str, ...]) -> Cleaned[floa
 
 def clean_saturation(value: object) -> Cleaned[float]:
     """Oxygen saturation in %, 50 to 100, also from a fraction."""
-    source = cell_text(value)
-    if not source:
-        return Cleaned(None)
-    number = read_number(source)
-    if isinstance(number, str):
-        return Cleaned(None, source, (number,))
-    return in_range(Cleaned(_percent(number.value), source, number.flags), 50, 100)
+    return clean_from(
+        value, lambda number, source: in_range(Cleaned(_percent(number.value), source, number.flags), 50, 100)
+    )
 
 
 def clean_pao2(value: object, *, fio2_known: bool) -> Oxygen:
