@@ -40,6 +40,14 @@ def test_the_documentation_has_a_line_for_every_reason() -> None:
     assert len(reasons) > 30 and reasons == named
 
 
+def test_the_documentation_tells_of_every_flag() -> None:
+    code = "\n".join(path.read_text() for path in (ROOT / "embed").glob("*.py"))
+    flags = set(re.findall(r'Flag\(\s*"([a-z-]+)"', code))
+    text = "\n".join((ROOT / "docs" / name).read_text() for name in ("decoding.md", "lungs.md"))
+    assert len(flags) > 40
+    assert {flag for flag in flags if not re.search(rf"(`{flag}`|\| {flag} \|)", text)} == set()
+
+
 def rows_of(files: list[tuple[str, Path]]) -> list[Row]:
     with IsolatedWorkers(row_of, workers=2, seconds=20) as workers:
         outcomes = workers.map(path for _, path in files)
