@@ -68,7 +68,7 @@ def look_at_film(grey: Pixels, *, view: View | None, oriented: bool, stored_shap
         flags.append(Flag("no-lungs", f"no lungs to crop to: {reason}; the whole film is used"))
     else:
         steps.append(f"lungs found: {_share(lungs)}, quality {lungs.quality:.2f}")
-        flags += _cut_off(lungs)
+        flags += cut_off_flags(lungs)
     return Film(grey, lungs, turns, tuple(steps), tuple(flags))
 
 
@@ -76,7 +76,7 @@ def _find(grey: Pixels, *, inverted: bool) -> Finding:
     return film_lung_finder().find(1 - grey if inverted else grey)
 
 
-def _cut_off(lungs: Lungs) -> list[Flag]:
+def cut_off_flags(lungs: Lungs) -> list[Flag]:
     """A flag where much of a lung runs along the film's edge: there is more of it than the film shows."""
     for name, lung in (("right", lungs.right), ("left", lungs.left)):
         high, wide = np.count_nonzero(lung.any(axis=1)), np.count_nonzero(lung.any(axis=0))

@@ -73,7 +73,7 @@ class FilmLungFinder:
         if quarter:
             return _without(finding, "the film does not stand upright")
         masks = [_largest_piece(plane > 0.5) for plane in probability]
-        doubt = _doubt(masks, probability) or _shape_doubt(masks[0] | masks[1], grey.shape)
+        doubt = _doubt(masks, probability) or shape_doubt(masks[0] | masks[1], grey.shape)
         quality = frontal * min(certainty(plane) for plane in probability)
         if not doubt and quality < LEAST_QUALITY:
             doubt = f"the lungs' outlines are unsure (quality {quality:.2f})"
@@ -120,7 +120,7 @@ def _doubt(masks: list[Mask], probability: Pixels) -> str:
     return "" if middles[0] < middles[1] else "the lungs were found on each other's side"
 
 
-def _shape_doubt(both: Mask, shape: tuple[int, ...]) -> str:
+def shape_doubt(both: Mask, shape: tuple[int, ...]) -> str:
     """Why lungs of that outline on a picture of that shape are too tall or too wide for one chest, or ""."""
     high, wide = (float(np.ptp(np.flatnonzero(both.any(axis=axis))) + 1) for axis in (1, 0))
     tall = high * shape[0] / (wide * shape[1])

@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from embed.encoder import LUNG_FINDER, load_encoder
-from embed.film import Film, look_at_film
+from embed.film import Film, cut_off_flags, look_at_film
+from embed.film_lungs import shape_doubt
 from embed.prepare import encoder_view, lung_box, lung_view, squash, stretch
 from embed.read import read_scan_bytes
 from embed.scan import Lungs, Provenance, Scan, View
@@ -135,6 +136,28 @@ def test_an_inverted_film_that_is_mirrored_is_told_of_as_both() -> None:
     film = look(1 - pa[:, ::-1])
     assert codes(film) == {"polarity-doubtful", "mirrored"}
     np.testing.assert_array_equal(film.pixels, 1 - pa)
+
+
+def test_lungs_too_tall_or_too_wide_for_one_chest_are_doubted() -> None:
+    both = np.zeros((10, 10), bool)
+    both[1:9, 1:9] = True  # a square of the grid: as tall as wide as the picture is
+    assert shape_doubt(both, (100, 100)) == "" == shape_doubt(both, (160, 100)) == shape_doubt(both, (60, 100))
+    assert "1.8 times as tall as wide" in shape_doubt(both, (180, 100))
+    assert "0.4 times as tall as wide" in shape_doubt(both, (40, 100))
+
+
+@pytest.mark.parametrize(
+    ("right", "edge"),
+    [
+        (np.s_[0:7, 1:4], "top"),
+        (np.s_[3:10, 1:4], "bottom"),
+        (np.s_[2:8, 0:4], "side"),
+        (np.s_[1:9, 1:4], None),
+    ],
+)
+def test_a_lung_that_runs_along_the_films_edge_is_cut_off(right: tuple[slice, slice], edge: str | None) -> None:
+    told = [flag.message for flag in cut_off_flags(lungs_of(right, np.s_[1:9, 6:9]))]
+    assert told == ([f"the right lung goes on beyond the film's {edge}"] if edge else [])
 
 
 def test_two_films_above_each_other_are_not_one_chest() -> None:
