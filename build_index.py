@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,7 +34,9 @@ from embed.scan import Scan, ScanError
 from index.case import Case, Rejected
 from index.catalogue import Archived
 from index.cohort import CohortError
+from index.exclusions import NO_EXCLUSIONS, ExclusionError, Exclusions
 from index.intake import Intake, take_in
+from index.local_copies import LocalCopies, LocalCopy
 from index.manifest import IndexManifest
 from index.snapshot import SnapshotError
 from index.snapshot_writer import Build, SnapshotWriter, prepare_index_folder
@@ -67,7 +69,7 @@ class Read:
     multiple=True,
     required=True,
     metavar="READER=PATH",
-    help="nccid=FOLDER or table=FILE.toml; may be given several times.",
+    help="nccid=FOLDER, nccid=s3://BUCKET/PREFIX or table=FILE.toml; may be given several times.",
 )
 @click.option(
     "--index",
@@ -75,6 +77,12 @@ class Read:
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
     help="The index folder; made if it is not there.",
+)
+@click.option(
+    "--exclude",
+    "exclusion_list",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A text file of withdrawn pseudonyms and study, series or instance UIDs, one a line, # for comments.",
 )
 @click.option(
     "--encoder",
@@ -98,15 +106,30 @@ class Read:
     help="Processes that read scans.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document on stdout.")
-def main(cohorts: tuple[str, ...], index: Path, encoder_name: str, store: str, workers: int, as_json: bool) -> None:
+def main(
+    cohorts: tuple[str, ...],
+    index: Path,
+    exclusion_list: Path | None,
+    encoder_name: str,
+    store: str,
+    workers: int,
+    as_json: bool,
+) -> None:
     """Build the index of one or several cohorts and publish it. A file that cannot be read is listed and left out."""
     started = time.monotonic()
     console = Console(stderr=True)
     try:
         with _signals_raise():
-            intake, encoder = _opened(cohorts, encoder_name)
+            intake, encoder = _opened(cohorts, encoder_name, exclusion_list)
             build = Build(
-                _absolute(encoder_name), encoder.fingerprint, intake.cohorts, intake.endpoints, _code_version(), store
+                _absolute(encoder_name),
+                encoder.fingerprint,
+                intake.cohorts,
+                intake.endpoints,
+                _code_version(),
+                store,
+                intake.counts,
+                intake.exclusions.sha256 or "",
             )
             prepare_index_folder(index)
             manifest, rejected = build_snapshot(intake, encoder, index, build, workers=workers, console=console)
@@ -126,17 +149,19 @@ def build_snapshot(
     archived: list[Archived] = []
     signatures: list[npt.NDArray[np.float32]] = []
     rejected = list(intake.rejected)
+    excluded = intake.excluded
     writer = SnapshotWriter(index)
     try:
         with _progress(console) as progress:
             outcomes = progress.track(
-                iter_reads(intake.cases, side=encoder.side, workers=workers),
+                iter_reads(intake.cases, side=encoder.side, workers=workers, exclusions=intake.exclusions),
                 total=len(intake.cases),
                 description="reading and signing",
             )
             for batch in _batches(outcomes, BATCH):
                 read = [outcome for outcome in batch if isinstance(outcome, Read)]
                 rejected += [outcome for outcome in batch if isinstance(outcome, Rejected)]
+                excluded += sum(outcome is None for outcome in batch)
                 if read:
                     signatures.append(encoder.encode([entry.scan for entry in read]))
                     archived += [_archived(entry) for entry in read]
@@ -144,22 +169,53 @@ def build_snapshot(
         if not archived:
             _show_rejected(console, rejected)
             raise SnapshotError(f"none of the {intake.seen} scans could be read; nothing was published")
-        manifest = writer.publish(build, archived, np.concatenate(signatures), rejected, seen=intake.seen)
+        manifest = writer.publish(
+            build, archived, np.concatenate(signatures), rejected, seen=intake.seen, excluded=excluded
+        )
     except BaseException:
         writer.discard()
         raise
     return manifest, rejected
 
 
-def iter_reads(cases: Sequence[Case], *, side: int, workers: int) -> Iterator[Read | Rejected]:
-    """Each case's scan or its rejection, in the order of `cases`, read by worker processes that may crash or hang."""
-    with IsolatedWorkers(read_request, workers=workers) as pool:
-        answers = pool.map(ReadRequest(case.files, side) for case in cases)
-        for case, answer in zip(cases, answers, strict=True):
-            if isinstance(answer, ScanError):
-                yield Rejected.of(case, answer.reason, str(answer))
+def iter_reads(
+    cases: Sequence[Case], *, side: int, workers: int, exclusions: Exclusions = NO_EXCLUSIONS
+) -> Iterator[Read | Rejected | None]:
+    """Each case's scan or its rejection, in the order of `cases`; None for one whose files turn out to be excluded.
+
+    Files of a bucket are copied here for as long as they are read. Worker processes read, which may crash or hang.
+    """
+    with LocalCopies() as copies, IsolatedWorkers(read_request, workers=workers) as pool:
+        decided = (
+            (copy, _is_read(copy, exclusions)) for copy in copies.of(cases)
+        )  # once: folders may change meanwhile
+        asked, returned = tee(decided)
+        answers = pool.map(ReadRequest(copy.paths, side) for copy, is_read in asked if is_read)
+        for copy, is_read in returned:
+            case = copy.case
+            if copy.error:
+                yield Rejected.of(case, "unreachable", f"could not be fetched ({copy.error}); run the build again")
+            elif not is_read:
+                yield None
             else:
-                yield Read(case, answer.scan, answer.preview)
+                answer = next(answers)
+                copy.remove()
+                if isinstance(answer, ScanError):
+                    yield Rejected.of(case, answer.reason, str(answer))
+                elif exclusions.cover_any(_identifiers(answer.scan)):
+                    yield None
+                else:
+                    yield Read(case, answer.scan, answer.preview)
+
+
+def _is_read(copy: LocalCopy, exclusions: Exclusions) -> bool:
+    """Whether it is there, and no file of it is excluded by its name: a CT study is left out whole for one slice."""
+    return not copy.error and not (exclusions.names and exclusions.cover_any(copy.names()))
+
+
+def _identifiers(scan: Scan) -> tuple[str | None, ...]:
+    header = scan.header
+    return header.patient_id, header.study_uid, header.series_uid, header.instance_uid
 
 
 def _archived(entry: Read) -> Archived:
@@ -186,15 +242,17 @@ def _archived(entry: Read) -> Archived:
     )
 
 
-def _opened(cohorts: Sequence[str], encoder_name: str) -> tuple[Intake, Encoder]:
+def _opened(cohorts: Sequence[str], encoder_name: str, exclusion_list: Path | None) -> tuple[Intake, Encoder]:
     """What a wrong command line would spoil; it is refused before any work."""
     try:
         encoder = load_encoder(encoder_name)
-        intake = take_in(cohorts)
-    except (CohortError, EncoderError) as error:
+        exclusions = Exclusions.read(exclusion_list) if exclusion_list else NO_EXCLUSIONS
+        intake = take_in(cohorts, exclusions)
+    except (CohortError, EncoderError, ExclusionError) as error:
         _fail(str(error), code=2)
     if not intake.seen:
-        _fail(f"{', '.join(cohorts)}: no scans there; expected at least one", code=2)
+        left = f" but {intake.excluded} excluded ones" if intake.excluded else ""
+        _fail(f"{', '.join(cohorts)}: no scans there{left}; expected at least one", code=2)
     return intake, encoder
 
 
@@ -220,7 +278,7 @@ def _signals_raise() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _batches(items: Iterable[Read | Rejected], size: int) -> Iterator[list[Read | Rejected]]:
+def _batches(items: Iterable[Read | Rejected | None], size: int) -> Iterator[list[Read | Rejected | None]]:
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch
@@ -242,9 +300,11 @@ def _report(console: Console, manifest: IndexManifest, rejected: Sequence[Reject
     indexed = sum(manifest.cases.values())
     console.print(
         f"Published {manifest.name}: {indexed:,} of {manifest.seen:,} scans of {manifest.patients:,} patients, "
-        f"{len(rejected):,} rejected, {seconds:.0f} s, encoder {manifest.fingerprint}.",
+        f"{len(rejected):,} rejected, {manifest.excluded:,} excluded, {seconds:.0f} s, encoder {manifest.fingerprint}.",
         soft_wrap=True,
     )
+    for what, count in manifest.counts.items():
+        console.print(f"{count:,} {what}", soft_wrap=True)
 
 
 def _show_rejected(console: Console, rejected: Sequence[Rejected]) -> None:
@@ -267,6 +327,8 @@ def _summary(manifest: IndexManifest, rejected: Sequence[Rejected], seconds: flo
         "cases": manifest.cases,
         "patients": manifest.patients,
         "rejected": manifest.rejected,
+        "excluded": manifest.excluded,
+        "counts": manifest.counts,
         "rejected_files": [vars(entry) for entry in rejected],
         "seconds": round(seconds, 1),
     }

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from pathlib import Path
 from typing import Self
 
 
@@ -55,7 +54,9 @@ class Case:
     case_id: str = field(repr=False)  # stable, from the instance or series UID, never a row number
     patient_id: str = field(repr=False)  # a pseudonym
     cohort: str
-    files: tuple[Path, ...] = field(repr=False)  # one for a radiograph, the slices of a series
+    files: tuple[str, ...] = field(
+        repr=False
+    )  # paths or URLs: one for a radiograph, a folder or the slices of a series
     outcome: Outcome
     site: str | None = None
     modality: str | None = None
@@ -68,6 +69,9 @@ class Case:
     clinical: Mapping[str, float | str | None] = field(
         default_factory=dict, repr=False
     )  # further columns of the catalogue
+    uids: frozenset[str] = field(
+        default=frozenset(), repr=False
+    )  # of study, series and instances, as the cohort knows them
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Rejected:
     @classmethod
     def of(cls, case: Case, reason: str, message: str) -> Self:
         """The rejection of `case`, in text that any file and terminal takes: names of files need not be valid UTF-8."""
-        return cls(_valid(case.case_id), _valid(str(case.files[0])), reason, _valid(message))
+        return cls(_valid(case.case_id), _valid(case.files[0]), reason, _valid(message))
 
 
 def _valid(text: str) -> str:

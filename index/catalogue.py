@@ -4,7 +4,6 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -210,7 +209,7 @@ def _row(entry: Archived, row: int, endpoints: Sequence[Endpoint]) -> dict[str, 
         "kind": entry.kind,
         "row": row,
         "observed_days": case.outcome.observed_days,
-        "files": [str(path) for path in case.files],
+        "files": list(case.files),
     }
     fields |= {"file_hash": entry.file_hash, "flags": list(entry.flags)}
     fields |= {"pixel_hash": entry.pixel_hash, "perceptual_hash": entry.perceptual_hash}
@@ -227,7 +226,7 @@ def _case(row: Mapping[str, Any], endpoints: Sequence[Endpoint]) -> Case:
         case_id=row["case_id"],
         patient_id=row["patient_id"],
         cohort=row["cohort"],
-        files=tuple(Path(path) for path in row["files"]),
+        files=tuple(row["files"]),
         outcome=Outcome(events, row["observed_days"]),
         site=row["site"],
         modality=row["modality"],

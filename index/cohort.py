@@ -1,10 +1,11 @@
 """The seam where cases come from: `Cohort`, the table of archive readers, and `open_cohort`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from index.archive_files import is_remote
 from index.case import Case, Endpoint
 
 
@@ -18,6 +19,7 @@ class Cohort(Protocol):
     name: str
     source: str  # where it was read from, for the manifest
     endpoints: tuple[Endpoint, ...]
+    counts: Mapping[str, int]  # what `iter_cases` found beside cases, in words, once it has ended
 
     def iter_cases(self) -> Iterator[Case]: ...
 
@@ -33,8 +35,8 @@ def open_cohort(argument: str) -> Cohort:
     reader, separator, path = argument.partition("=")
     if not separator or reader not in COHORTS:
         raise CohortError(f"{argument!r} is not a cohort; write READER=PATH with one of: {', '.join(COHORTS)}")
-    if not Path(path).exists():
+    if not is_remote(path) and not Path(path).exists():
         raise CohortError(f"{path}: no such file or folder")
     module, _, name = COHORTS[reader].partition(":")
-    opened: Cohort = getattr(import_module(module), name)(Path(path).resolve())
+    opened: Cohort = getattr(import_module(module), name)(path if is_remote(path) else str(Path(path).resolve()))
     return opened

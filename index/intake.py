@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from index.case import Case, Endpoint, Rejected
 from index.catalogue import require_distinct_columns
 from index.cohort import Cohort, CohortError, open_cohort
+from index.exclusions import NO_EXCLUSIONS, Exclusions
 
 LONGEST_NAME = 255  # bytes in the name of a file on every usual file system
 
@@ -20,14 +21,17 @@ class Intake:
     endpoints: tuple[Endpoint, ...]  # of all cohorts, the first title of each name
     cases: list[Case]
     rejected: list[Rejected]  # cases that cannot be indexed whatever their scans hold
+    counts: dict[str, int] = field(default_factory=dict)  # what else the cohorts found, in words
+    exclusions: Exclusions = NO_EXCLUSIONS
+    excluded: int = 0  # cases left out for the exclusions' sake
 
     @property
     def seen(self) -> int:
         return len(self.cases) + len(self.rejected)
 
 
-def take_in(arguments: Sequence[str]) -> Intake:
-    """The cases of all cohorts, each given as `READER=PATH`. Raises `CohortError`."""
+def take_in(arguments: Sequence[str], exclusions: Exclusions = NO_EXCLUSIONS) -> Intake:
+    """The cases of all cohorts, each given as `READER=PATH`, but those excluded. Raises `CohortError`."""
     cohorts = [open_cohort(argument) for argument in arguments]
     _require_distinct_names(cohorts)
     by_name: dict[str, Endpoint] = {}
@@ -35,13 +39,23 @@ def take_in(arguments: Sequence[str]) -> Intake:
         for endpoint in cohort.endpoints:
             by_name.setdefault(endpoint.name, endpoint)
     endpoints = tuple(by_name.values())
-    offered = [case for cohort in cohorts for case in cohort.iter_cases()]
+    found = [case for cohort in cohorts for case in cohort.iter_cases()]
+    offered = [case for case in found if not exclusions.cover(case)]
     try:
         require_distinct_columns(endpoints, {name for case in offered for name in case.clinical})
     except ValueError as error:
         raise CohortError(f"{', '.join(arguments)}: {error}") from error
     cases, rejected = _sifted(offered)
-    return Intake({cohort.name: cohort.source for cohort in cohorts}, endpoints, cases, rejected)
+    sources = {cohort.name: cohort.source for cohort in cohorts}
+    return Intake(sources, endpoints, cases, rejected, _counts(cohorts), exclusions, excluded=len(found) - len(offered))
+
+
+def _counts(cohorts: Sequence[Cohort]) -> dict[str, int]:
+    return {
+        what if len(cohorts) == 1 else f"{cohort.name}: {what}": count
+        for cohort in cohorts
+        for what, count in cohort.counts.items()
+    }
 
 
 def _require_distinct_names(cohorts: Iterable[Cohort]) -> None:
@@ -78,7 +92,7 @@ def _sifted(offered: Iterable[Case]) -> tuple[list[Case], list[Rejected]]:
 
 def _fault_of_names(case: Case) -> str | None:
     """Why the case's ids or files cannot be used; None where they can. No file system or table holds every text."""
-    names = [case.case_id, case.patient_id, *map(str, case.files)]
+    names = [case.case_id, case.patient_id, *case.files]
     if any("\0" in name for name in names):
         return "its id or file name holds a NUL character; mend it in the archive"
     try:

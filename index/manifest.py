@@ -8,10 +8,16 @@ from typing import Any
 
 from index.case import Endpoint
 
-FORMAT = 1
-TEXTS = ("name", "created", "encoder", "fingerprint", "store", "code_version")
-NUMBERS = ("dim", "patients", "seen", "format")
-TABLES = {"cases": int, "rejected": int, "cohorts": str, "files": str}  # a JSON object, and what its values are
+FORMAT = 2
+TEXTS = ("name", "created", "encoder", "fingerprint", "store", "exclusions", "code_version")
+NUMBERS = ("dim", "patients", "seen", "excluded", "format")
+TABLES = {
+    "cases": int,
+    "rejected": int,
+    "cohorts": str,
+    "counts": int,
+    "files": str,
+}  # a JSON object, and what its values are
 
 
 class ManifestError(Exception):
@@ -33,6 +39,9 @@ class IndexManifest:
     seen: int  # cases that the cohorts offered
     rejected: Mapping[str, int]  # reason -> how many
     cohorts: Mapping[str, str]  # name -> where it was read from
+    counts: Mapping[str, int]  # what else the cohorts found, in words -> how many
+    exclusions: str  # sha256 of the exclusion list; empty where there was none
+    excluded: int  # cases left out for its sake
     endpoints: tuple[Endpoint, ...]
     files: Mapping[str, str]  # relative path -> sha256
     code_version: str

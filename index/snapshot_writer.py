@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Build:
     endpoints: tuple[Endpoint, ...]
     code_version: str
     store: str
+    counts: Mapping[str, int] = field(default_factory=dict)  # what else the cohorts found
+    exclusions: str = ""  # sha256 of the exclusion list
 
 
 def prepare_index_folder(index: Path) -> None:
@@ -80,6 +82,7 @@ class SnapshotWriter:
         rejected: Sequence[Rejected],
         *,
         seen: int,
+        excluded: int = 0,
     ) -> IndexManifest:
         """Write, read back and verify, then make it the current one. `signatures` (n, d) go with `archived` in any order.
 
@@ -107,6 +110,9 @@ class SnapshotWriter:
                 seen=seen,
                 rejected=_counts(entry.reason for entry in rejected),
                 cohorts=build.cohorts,
+                counts=build.counts,
+                exclusions=build.exclusions,
+                excluded=excluded,
                 endpoints=build.endpoints,
                 files={
                     str(path.relative_to(self._folder)): _sha256(path)

@@ -26,7 +26,7 @@ def archived(number: int) -> Archived:
         case_id=f"c{number:03}",
         patient_id=f"p{number // 2}",
         cohort="made",
-        files=(Path(f"/films/{number}.dcm"),),
+        files=(f"/films/{number}.dcm",),
         outcome=Outcome({"died": Event(State.YES, number) if number % 3 == 0 else Event(State.NO)}, 30),
         view="PA" if number % 2 else None,
         age_years=50.0 + number,

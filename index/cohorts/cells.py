@@ -1,11 +1,18 @@
 """What a cell of a table says; None where it says nothing that we understand."""
 
-from datetime import date
+from index.case import State
+from index.cohorts.clean_states import clean_state
+from index.cohorts.cleaned import Cleaned, cell_text
 
 LONGEST_DAYS = 50_000  # further from the scan than any life is long: no number of days
 
 VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "LATERAL", "LAT": "LATERAL", "LL": "LATERAL", "RL": "LATERAL"}
 SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
+# beside those of clean_state: databases' short forms, findings, and what European archives write
+STATES = {
+    "t": State.YES, "present": State.YES, "ja": State.YES, "j": State.YES, "oui": State.YES, "si": State.YES,
+    "sí": State.YES, "f": State.NO, "absent": State.NO, "nein": State.NO, "non": State.NO,
+}  # fmt: skip
 
 
 def number(text: str | None) -> float | None:
@@ -16,9 +23,12 @@ def number(text: str | None) -> float | None:
     return found if abs(found) < float("inf") else None
 
 
-def whole_days(text: str | None) -> int | None:
+def clean_days(text: str) -> Cleaned[int]:
+    """A whole number of days; nothing, flagged, where the cell holds something else."""
     days = number(text)
-    return None if days is None or abs(days) > LONGEST_DAYS else round(days)
+    if days is not None and abs(days) <= LONGEST_DAYS:
+        return Cleaned(round(days), text)
+    return Cleaned(None, text, ("unreadable",) if cell_text(text) else ())
 
 
 def number_or_text(text: str) -> float | str | None:
@@ -33,8 +43,8 @@ def number_or_text(text: str) -> float | str | None:
     return None if found != found else found
 
 
-def iso_date(text: str | None) -> date | None:
-    try:
-        return date.fromisoformat(text or "")
-    except ValueError:
-        return None
+def yes_or_no(text: str) -> Cleaned[State]:
+    """Yes or no in any usual spelling; nothing, flagged, where it is another word."""
+    source = cell_text(text)
+    state = STATES.get(source.lower())
+    return Cleaned(state, source) if state else clean_state(text)

@@ -31,6 +31,15 @@ class Order(Enum):
     UK = "day first"
 
 
+class Habit(Enum):
+    """How a centre is seen to write its dates, by those that can be read in one order only."""
+
+    UNKNOWN = "too few dates to tell"
+    NOMINAL = "in the order that the field should have"
+    OTHER = "in the other order"
+    MIXED = "now so, now so"
+
+
 class Anchor(Enum):
     """Where an event lies beside the patient's scans, which tells day from month where either could be."""
 
@@ -47,15 +56,20 @@ def clean_date(
     order: Order = Order.US,
     scan_dates: Collection[date] = (),
     anchor: Anchor = Anchor.NEAR,
+    earliest: date = EARLIEST,
+    habit: Habit = Habit.UNKNOWN,
 ) -> Cleaned[date]:
-    """A date from 2017 to `latest`. Where day and month could be either, the scans tell, else the field's order, flagged."""
+    """A date from `earliest` to `latest`. Where day and month could be either, the scans and the centre's habit tell, flagged.
+
+    Where they contradict each other, or the centre writes now so, now so, nothing is recorded.
+    """
     source = cell_text(value)
     if not source:
         return Cleaned(None)
     text = TIME.sub("", source.lower())
     counted = _counted(text)
     if counted:
-        return _within(counted, latest, source, ("excel-serial",) if len(text.split(".")[0]) == 5 else ())
+        return _within(counted, (earliest, latest), source, ("excel-serial",) if len(text.split(".")[0]) == 5 else ())
     written = {(int(y), int(m), int(d)) for y, m, d in ISO.findall(text)} or _named(text)
     slashed = {(int(a), int(b), _year(y)) for a, _, b, y in SLASHED.findall(text)} if not written else set()
     if len(written) + len(slashed) != 1:
@@ -63,29 +77,47 @@ def clean_date(
     around = () if _is_whole(text) else ("text-around",)
     if written:
         found = _calendar(*written.pop())
-        return _within(found, latest, source, around) if found else Cleaned(None, source, ("unreadable",))
+        return _within(found, (earliest, latest), source, around) if found else Cleaned(None, source, ("unreadable",))
     first, second, year = slashed.pop()
     us, uk = _calendar(year, first, second), _calendar(year, second, first)
-    return _ordered((us, uk) if order is Order.US else (uk, us), latest, _fits(scan_dates, anchor), source, around)
+    readings = (us, uk) if order is Order.US else (uk, us)
+    return _ordered(readings, (earliest, latest), _settled(scan_dates, anchor, habit), source, around)
 
 
 def _ordered(
     readings: tuple[date | None, date | None],
-    latest: date,
-    fits: Callable[[date], bool],
+    limits: tuple[date, date],
+    settle: Callable[[date, date], tuple[date | None, str]],
     source: str,
     around: tuple[str, ...],
 ) -> Cleaned[date]:
     """One of the readings, (in the field's order, in the other)."""
-    nominal, other = (when if when and EARLIEST <= when <= latest else None for when in readings)
+    nominal, other = (when if when and limits[0] <= when <= limits[1] else None for when in readings)
     if nominal and other and nominal != other:
-        fitting = [when for when in (nominal, other) if fits(when)]
-        if len(fitting) == 1:
-            return Cleaned(fitting[0], source, (*around, "order-by-scan"))
-        return Cleaned(nominal, source, (*around, "ambiguous-order"))
+        when, why = settle(nominal, other)
+        return Cleaned(when, source, (*around, why))
     if nominal or other:
         return Cleaned(nominal or other, source, around if nominal else (*around, "other-order"))
     return Cleaned(None, source, ("out-of-range" if any(readings) else "unreadable",))
+
+
+def _settled(
+    scan_dates: Collection[date], anchor: Anchor, habit: Habit
+) -> Callable[[date, date], tuple[date | None, str]]:
+    """Chooses of two possible readings, (in the field's order, in the other), and says why; None where nothing tells."""
+    fits = _fits(scan_dates, anchor)
+    by_habit = {Habit.NOMINAL: 0, Habit.OTHER: 1}.get(habit)
+
+    def settle(nominal: date, other: date) -> tuple[date | None, str]:
+        readings = (nominal, other)
+        fitting = [place for place, when in enumerate(readings) if fits(when)]
+        if len(fitting) == 1 and (by_habit in (None, fitting[0]) or anchor is Anchor.AFTER):
+            return readings[fitting[0]], "order-by-scan"
+        if len(fitting) == 1 or habit is Habit.MIXED:
+            return None, "ambiguous-order"
+        return (other, "order-by-centre") if habit is Habit.OTHER else (nominal, "ambiguous-order")
+
+    return settle
 
 
 def _fits(scan_dates: Collection[date], anchor: Anchor) -> Callable[[date], bool]:
@@ -96,8 +128,8 @@ def _fits(scan_dates: Collection[date], anchor: Anchor) -> Callable[[date], bool
     return lambda when: any(abs((when - scan).days) <= days for scan in scan_dates)
 
 
-def _within(when: date, latest: date, source: str, flags: tuple[str, ...]) -> Cleaned[date]:
-    return Cleaned(when, source, flags) if EARLIEST <= when <= latest else Cleaned(None, source, ("out-of-range",))
+def _within(when: date, limits: tuple[date, date], source: str, flags: tuple[str, ...]) -> Cleaned[date]:
+    return Cleaned(when, source, flags) if limits[0] <= when <= limits[1] else Cleaned(None, source, ("out-of-range",))
 
 
 def _counted(text: str) -> date | None:

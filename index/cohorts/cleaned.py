@@ -6,25 +6,38 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Generic, Self, TypeVar
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 
 LONGEST_CELL = 200  # characters; whatever is longer is prose, and no number or date
 
 # every flag of the cleaning, and what it says; docs/archives.md shows the same
 FLAGS: Mapping[str, str] = {
-    "ambiguous-order": "day and month could be either; read in the order that the field should have",
+    "a-day-off": "the recorded film is dated a day beside this scan",
+    "ambiguous-order": "day and month could be either; read in the order that the field should have, or not at all where the centre writes both",
     "ambiguous-unit": "FiO2 of 1 could be a litre a minute or 100 %; read as a litre",
     "censored-above": "a laboratory's `>`: the value is the limit",
     "censored-below": "a laboratory's `<`: the value is the limit",
     "date-in-number": "a date where a number belongs; not used",
     "decimal-comma": "a comma read as the decimal point",
     "excel-serial": "a date written as Excel's count of days",
+    "denied-but-dated": "recorded as no, yet with a date: taken as yes",
+    "final-status-negative": "a full record, yet its final status is negative",
+    "follow-up-by-scan": "seen last at a later scan than the record tells",
+    "from-admission": "no positive test is dated; the day of admission was taken",
     "from-flow": "FiO2 looked up from litres a minute",
+    "from-older-file": "blank in the newest file, taken from an older one",
     "from-mask": "FiO2 looked up from the colour of a Venturi mask",
+    "from-result": "no positive test has a day of sampling; that of the result was taken",
     "from-pao2": "taken from the PaO2 cell",
     "from-text": "taken from words instead of a code",
     "headers-disagree": "two spellings of the header hold different values; not used",
     "header-variant": "found under a misspelt or former header",
+    "implausible-order": "the dates contradict each other in order; not used",
+    "implied": "not recorded itself, but what was done there is",
+    "incomplete": "one of ITU, intubation and death is not recorded: at least this",
+    "no-result": "no swab of the control has a readable result",
+    "older-file-differs": "an older file of the patient says something else",
+    "order-by-centre": "day and month could be either; read in the order in which the centre is seen to write",
     "order-by-scan": "day and month could be either; only one of them fits the patient's scans",
     "other-order": "possible only with day and month in the other order than the field should have",
     "out-of-range": "no possible value; not used",
@@ -32,6 +45,7 @@ FLAGS: Mapping[str, str] = {
     "several-values": "more than one date, number or group; not used",
     "sex-not-of-scan": "another sex than the scan's header says; the header's is used",
     "stated-unknown": "recorded as unknown",
+    "two-films-that-day": "both recorded films are of one day and differ; not used",
     "text-around": "further text beside the value",
     "thousand-separator": "a comma read as separating thousands",
     "unit-assumed": "the site's unit is not known; the schema's was taken",

@@ -1,161 +1,187 @@
-"""The NCCID warehouse as it lies on disk -> cases, with or without the `training/` level, whichever modality trees exist."""
+"""The NCCID warehouse as it lies, in a folder or a bucket -> cases; with or without `training/`, whichever trees exist."""
 
-import json
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, datetime
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-import pydicom
-
-from index.case import Case, Endpoint
+from index.archive_files import Files, open_files
+from index.case import Case, Endpoint, Event, Outcome, State
 from index.cohort import CohortError
-from index.cohorts.nccid_clinical import Record, clinical_record
+from index.cohorts.date_habits import DateHabits
+from index.cohorts.nccid_clinical import ClinicalFile, ClinicalFiles, Record, clinical_record
+from index.cohorts.nccid_header import file_header, header_text, json_header, scan_date
 
 FILMS = "xray"
-TREES = (FILMS, "ct", "mri")
-DICOM_FILES = "*.[dD][cC][mM]"
+OTHERS = "unknown"  # where the loader puts what is no CR, DX, CT or MR: some of it are films by another name
+STUDIES = ("ct", "mri")
+TREES = (FILMS, *STUDIES, OTHERS)
+CLINICAL = "data"
 ENDPOINTS = (Endpoint("died", "death"), Endpoint("itu_admission", "ITU admission"), Endpoint("intubated", "intubation"))
+
+NO_RECORD = "patients with images but no clinical file"
+NO_IMAGES = "patients with a clinical file but no images"
+UNREADABLE = "clinical files that cannot be read"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A film, or the folder of a CT or MR study: where it lies."""
+
+    key: str  # the patient's, whatever its spelling
+    patient: str  # as the folder is called
+    tree: str
+    case_id: str
+    source: str
+    image: str  # the file whose header tells of it
+    uids: frozenset[str]
+
+    @property
+    def metadata(self) -> str:
+        below, _, _ = self.image[len(self.tree) + 1 :].rpartition(".")
+        return f"{self.tree}-metadata/{below}.json"
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """A film or the folder of a CT or MR study, and the header that dates it, by keyword."""
+    """The same with the header that dates it, by keyword."""
 
-    case_id: str
-    source: Path
+    place: _Place
     taken: date | None
-    header: dict[str, Any]
+    header: dict[str, Any] = field(repr=False)
 
 
 class NccidCohort:
-    """NCCID cases: each file of `xray/PATIENT/STUDY/SERIES/`, each study of `ct/PATIENT/` and `mri/PATIENT/`, with the
-    patient's newest clinical record.
+    """NCCID cases: each file of `xray/PATIENT/STUDY/SERIES/` and of `unknown/`, each study of `ct/PATIENT/` and `mri/PATIENT/`,
+    with what the patient's clinical files say of that scan.
     """
 
     name = "nccid"
     endpoints = ENDPOINTS
 
-    def __init__(self, path: Path) -> None:
-        self.source = str(path)
+    def __init__(self, path: str) -> None:
+        self.source = path
+        self.counts: Mapping[str, int] = {}
         self._latest = date.today()
-        self._root = path / "training" if (path / "training").is_dir() else path
-        if not any((self._root / tree).is_dir() for tree in TREES):
+        try:
+            root = open_files(path)
+            found = root.folders("")
+            self._files = open_files(root.location("training")) if "training" in found else root
+            folders = self._files.folders("")
+        except OSError as error:
+            raise CohortError(f"{path}: cannot be listed ({error})") from error
+        if not set(TREES) & set(folders):
             raise CohortError(
                 f"{path}: no NCCID warehouse; expected folders xray, ct or mri, beside data, here or under training"
             )
 
     def iter_cases(self) -> Iterator[Case]:
-        """Patient by patient, since all scans of a patient help to read the record's dates."""
-        for patient_id in sorted({patient.name for tree in TREES for patient in _folders(self._root / tree)}):
-            scans = [scan for tree in TREES for scan in self._scans(tree, patient_id)]
-            record = clinical_record(
-                self._clinical_files(patient_id),
-                latest=self._latest,
-                scan_dates={scan.taken for scan in scans if scan.taken},
-            )
-            for scan in scans:
-                yield self._case(scan, patient_id, record.beside(scan.header.get("PatientSex")))
+        """Patient by patient, since all scans of a patient help to read the record's dates. Raises `CohortError`."""
+        try:
+            clinical = _clinical_files(self._files)
+            places = sorted(_places(self._files), key=lambda place: (place.key, TREES.index(place.tree), place.source))
+        except OSError as error:
+            raise CohortError(f"{self.source}: cannot be listed ({error})") from error
+        habits = DateHabits.learnt(cell for files in clinical.values() for cell in files.dated_cells())
+        counts: Counter[str] = Counter({NO_RECORD: 0, NO_IMAGES: 0, UNREADABLE: 0})
+        counts[UNREADABLE] = sum(file.raw is None for files in clinical.values() for file in files.files)
+        imaged = set()
+        for key, group in groupby(places, key=attrgetter("key")):
+            imaged.add(key)
+            counts[NO_RECORD] += key not in clinical
+            yield from self._cases(_scans(self._files, list(group)), clinical.get(key, ClinicalFiles()), habits)
+        counts[NO_IMAGES] = len(clinical.keys() - imaged)
+        self.counts = dict(counts)
 
-    def _scans(self, tree: str, patient_id: str) -> Iterator["_Scan"]:
-        """Each film, or each CT or MR study, of a patient."""
-        patient = self._root / tree / patient_id
-        if tree == FILMS:
-            for path in sorted(patient.glob(f"*/*/{DICOM_FILES}")):
-                yield self._scan(tree, path.stem, path, path)
-            return
-        for study in sorted(_folders(patient)):
-            first = next(iter(sorted(study.glob(f"*/{DICOM_FILES}"))), None)
-            if first is not None:
-                yield self._scan(tree, study.name, study, first)
+    def _cases(self, scans: list[_Scan], files: ClinicalFiles, habits: DateHabits) -> Iterator[Case]:
+        """All cases of one patient."""
+        dates = {scan.taken for scan in scans if scan.taken}
+        record = clinical_record(files, latest=self._latest, scan_dates=dates, habits=habits)
+        for scan in scans:
+            yield self._case(scan, scans[0].place.patient, record)
 
-    def _scan(self, tree: str, case_id: str, source: Path, path: Path) -> "_Scan":
-        header = _metadata(self._root / f"{tree}-metadata" / path.relative_to(self._root / tree).with_suffix(".json"))
-        if (
-            _scan_date(header) is None
-        ):  # no metadata, or undated: the days of the events need the date that the build will find
-            own = _dicom_header(path)
-            return _Scan(case_id, source, _scan_date(own), own | header)
-        return _Scan(case_id, source, _scan_date(header), header)
-
-    def _case(self, scan: "_Scan", patient_id: str, record: Record) -> Case:
+    def _case(self, scan: _Scan, patient_id: str, record: Record) -> Case:
+        place, header = scan.place, scan.header
+        at = record.at_scan(scan.taken, is_film=place.tree not in STUDIES)
         return Case(
-            case_id=scan.case_id,
+            case_id=place.case_id,
             patient_id=patient_id,
             cohort=self.name,
-            files=(scan.source,),
-            outcome=record.outcome(scan.taken),
+            files=(self._files.location(place.source),),
+            outcome=at.outcome if at else NOTHING_RECORDED,
             site=record.site,
-            modality=_text(scan.header.get("Modality")),
+            modality=header_text(header.get("Modality")),
             scan_date=scan.taken,
-            age_years=record.value("age"),
-            sex=record.value("sex"),
-            manufacturer=_text(scan.header.get("Manufacturer")),
-            scanner=_text(scan.header.get("ManufacturerModelName")),
-            clinical=record.clinical(),
+            age_years=record.age_years(),
+            sex=record.sex(header.get("PatientSex")).value,
+            manufacturer=header_text(header.get("Manufacturer")),
+            scanner=header_text(header.get("ManufacturerModelName")),
+            clinical=record.columns(at, header.get("PatientSex")),
+            uids=place.uids,
         )
 
-    def _clinical_files(self, patient_id: str) -> list[Path]:
-        return sorted((self._root / "data" / patient_id).glob("*.json"))
+
+NOTHING_RECORDED = Outcome({endpoint.name: Event(State.NOT_RECORDED) for endpoint in ENDPOINTS})
 
 
-def _folders(path: Path) -> list[Path]:
-    return [entry for entry in path.iterdir() if entry.is_dir()] if path.is_dir() else []
+def _clinical_files(files: Files) -> dict[str, ClinicalFiles]:
+    """Each patient's clinical files, by the patient's key."""
+    paths = [path for path in files.files_below(CLINICAL) if path.lower().endswith(".json")]
+    found: dict[str, list[ClinicalFile]] = {}
+    for path, content in files.read_all(paths).items():
+        _, _, rest = path.partition("/")
+        patient, _, name = rest.partition("/")
+        if name:
+            found.setdefault(_key(patient), []).append(ClinicalFile.parsed(name, content))
+    return {key: ClinicalFiles(each) for key, each in found.items()}
 
 
-def _metadata(path: Path) -> dict[str, Any]:
-    """The DICOM-JSON that the warehouse keeps beside each file, by keyword; empty where there is none.
-
-    The loader nulls binary values and VOI LUT sequences, so elements are taken one by one (PS3.18 F.2).
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    found: dict[str, Any] = {}
-    for tag, element in content.items() if isinstance(content, dict) else ():
-        values = element.get("Value") if isinstance(element, dict) else None
-        keyword = pydicom.datadict.keyword_for_tag(int(tag, 16)) if re.fullmatch("[0-9A-Fa-f]{8}", tag) else ""
-        if keyword and isinstance(values, list) and values and isinstance(values[0], str | int | float):
-            found[keyword] = values[0]
-    return found
+def _places(files: Files) -> Iterator[_Place]:
+    for tree in (FILMS, OTHERS):
+        for path in files.files_below(tree):
+            if path.lower().endswith(".dcm"):
+                _, patient, *between, name = path.split("/")
+                stem = name[: -len(".dcm")]
+                yield _Place(_key(patient), patient.strip(), tree, stem, path, path, frozenset((*between, stem)))
+    for tree in STUDIES:
+        for patient in files.folders(tree):
+            for study in files.folders(f"{tree}/{patient}"):
+                place = _study(files, tree, patient, study)
+                if place:
+                    yield place
 
 
-def _dicom_header(path: Path) -> dict[str, Any]:
-    """The same from the file itself; empty where it cannot be read: the build will reject that file with its reason."""
-    try:
-        ds = pydicom.dcmread(
-            path,
-            force=True,  # also without preamble, which the pixels' reader takes too
-            stop_before_pixels=True,
-            specific_tags=[
-                "AcquisitionDate",
-                "StudyDate",
-                "Modality",
-                "Manufacturer",
-                "ManufacturerModelName",
-                "PatientSex",
-            ],
-        )
-        return {element.keyword: element.value for element in ds}
-    except Exception:  # whatever a damaged header raises; reading the pixels will report it
-        return {}
+def _study(files: Files, tree: str, patient: str, study: str) -> _Place | None:
+    """A study that holds an image. Only one series is listed: there are millions of slices."""
+    folder = f"{tree}/{patient}/{study}"
+    series = files.folders(folder)
+    for name in series:
+        images = [path for path in files.files_below(f"{folder}/{name}") if path.lower().endswith(".dcm")]
+        if images:
+            uids = frozenset((study, *series))
+            return _Place(_key(patient), patient.strip(), tree, study, folder, images[0], uids)
+    return None
 
 
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return str(value).encode("utf-8", "replace").decode("utf-8").strip() or None  # JSON may hold half a character
+def _scans(files: Files, places: list[_Place]) -> list[_Scan]:
+    metadata = files.read_all([place.metadata for place in places])
+    return [_scan(files, place, json_header(metadata[place.metadata])) for place in places]
 
 
-def _scan_date(header: dict[str, Any]) -> date | None:
-    return _dicom_date(header.get("AcquisitionDate")) or _dicom_date(header.get("StudyDate"))
+def _scan(files: Files, place: _Place, header: dict[str, Any]) -> _Scan:
+    taken = scan_date(header)
+    if taken is None:  # no metadata, or undated: the days of the events need the date that the build will find
+        try:
+            with files.open(place.image) as stream:
+                header = file_header(stream) | header
+        except OSError:  # the build will say so
+            return _Scan(place, None, header)
+        taken = scan_date(header)
+    return _Scan(place, taken, header)
 
 
-def _dicom_date(value: Any) -> date | None:
-    try:
-        return datetime.strptime(str(value or ""), "%Y%m%d").date()
-    except ValueError:
-        return None
+def _key(patient: str) -> str:
+    return patient.strip().casefold()

@@ -1,101 +1,114 @@
 """A patient's NCCID clinical files -> a record. Each field is cleaned on its own, so that one bad value never costs the rest."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from index.case import Event, Outcome, State
 from index.cohorts.clean_person import sex_beside_scan
 from index.cohorts.cleaned import Cleaned, printed
-from index.cohorts.nccid_fields import COLUMNS, clean_record, submitting_centre
+from index.cohorts.date_habits import DateHabits
+from index.cohorts.nccid_course import Course, course_of, mended
+from index.cohorts.nccid_fields import COLUMNS, clean_record, clean_swabs, dated_cells, submitting_centre
+from index.cohorts.nccid_scan import AtScan, at_scan
+
+Raw = Mapping[str, Any]
+FULL, CONTROL = "data_", "status_"  # how the files of positives and of controls begin
+
+
+@dataclass(frozen=True)
+class ClinicalFile:
+    """One dated JSON file of a patient."""
+
+    name: str
+    raw: Raw | None  # None where it is no JSON object
+
+    @classmethod
+    def parsed(cls, name: str, content: bytes | OSError) -> "ClinicalFile":
+        """Nested segmentation data lie over the root's."""
+        try:
+            found = None if isinstance(content, OSError) else json.loads(content)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            return cls(name, None)
+        nested = found.get("OtherDataSources")
+        segmentation = nested.get("SegmentationData") if isinstance(nested, dict) else None
+        return cls(name, found | segmentation if isinstance(segmentation, dict) else found)
+
+
+@dataclass(frozen=True)
+class ClinicalFiles:
+    """All that a patient has: `data_DATE.json` of a positive, whose status files are ignored, or `status_DATE.json` of a control."""
+
+    files: Sequence[ClinicalFile] = ()
+
+    @property
+    def is_full(self) -> bool:
+        """Who has a `data_` file is positive, though it be damaged: controls never get one."""
+        return any(file.name.startswith(FULL) for file in self.files)
+
+    @cached_property
+    def used(self) -> list[tuple[str, Raw]]:
+        """(name, content) of those that count, the newest first. A name's date is that of the upload."""
+        kind = FULL if self.is_full else CONTROL
+        readable = [(file.name, file.raw) for file in self.files if file.name.startswith(kind) and file.raw is not None]
+        if not readable and self.is_full:  # who was tested, when and where may still be told
+            readable = [(file.name, file.raw) for file in self.files if file.raw is not None]
+        return sorted(readable, key=lambda file: file[0], reverse=True)
+
+    def dated_cells(self) -> Iterator[tuple[str, bool, str]]:
+        """See `nccid_fields.dated_cells`."""
+        for _, raw in self.used:
+            yield from dated_cells(raw)
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a patient's clinical file says."""
+    """What a patient's clinical files say."""
 
     site: str | None = None
-    covid_status: str | None = None  # "positive" (has a full record), "negative"
+    names: tuple[str, ...] = ()  # of the files, the newest first
     fields: Mapping[str, Cleaned[Any]] = field(default_factory=dict)  # by the names of nccid_fields.FIELDS
+    course: Course | None = None  # None where there is no clinical file
 
-    def value(self, name: str) -> Any:
-        cleaned = self.fields.get(name)
-        return cleaned.value if cleaned else None
+    def age_years(self) -> float | None:
+        return self.fields["age"].value if self.fields else None
 
-    def beside(self, scan_sex: object) -> "Record":
-        """The record as it is for one scan: without its sex where the scan's header says the other."""
-        if "sex" not in self.fields:
-            return self
-        return replace(self, fields={**self.fields, "sex": sex_beside_scan(self.fields["sex"], scan_sex)})
+    def sex(self, scan_sex: object) -> Cleaned[str]:
+        """The record's, unless the scan's header says the other."""
+        return sex_beside_scan(self.fields["sex"], scan_sex) if self.fields else Cleaned(None)
 
-    def clinical(self) -> dict[str, float | str | None]:
-        """The catalogue's columns: what was cleaned, and in `clinical_flags` every doubt, as `field:flag`."""
-        values = {name: self.value(name) for name in COLUMNS}
-        flags = [f"{name}:{flag}" for name, cleaned in self.fields.items() for flag in cleaned.flags]
+    def at_scan(self, taken: date | None, *, is_film: bool) -> AtScan | None:
+        return at_scan(self.course, self.fields, taken, is_film=is_film) if self.course else None
+
+    def columns(self, at: AtScan | None, scan_sex: object) -> dict[str, float | str | None]:
+        """The catalogue's columns for one scan: what was cleaned and derived, and in `clinical_flags` every doubt."""
+        if not self.course or not at:
+            return {}
+        cells = {**self.fields, "sex": self.sex(scan_sex)}
+        flags = [f"{name}:{flag}" for name, cell in cells.items() for flag in cell.flags]
+        flags += [flag for flag in at.flags if flag not in flags]
+        values = {name: cells[name].value for name in COLUMNS} | at.values
         stored = {name: value if isinstance(value, float) else printed(value) for name, value in values.items()}
-        return (
-            {"covid_status": self.covid_status}
-            | {name: value for name, value in stored.items() if value != ""}
-            | ({"clinical_flags": " ".join(flags)} if flags else {})
-        )
-
-    def outcome(self, scan_date: date | None) -> Outcome:
-        """The events with their days from the scan."""
-        dated = {
-            name: (_yes_if_dated(self.value(field), when), when)
-            for name, field, when in (
-                ("died", "death", self.value("date_of_death")),
-                ("itu_admission", "itu_admission", self.value("date_of_itu_admission")),
-                ("intubated", "intubation", self.value("date_of_intubation")),
-            )
-        }
-        died, death_date = dated["died"]
-        return Outcome(
-            {
-                name: Event(state, _days(scan_date, when) if state is State.YES else None)
-                for name, (state, when) in dated.items()
-            },
-            _days(scan_date, death_date if died is State.YES else self.value("date_last_known_alive")),
-        )
+        stored |= {"clinical_files": " ".join(self.names), "clinical_flags": " ".join(flags)}
+        return {name: value for name, value in stored.items() if value != ""}
 
 
-def clinical_record(files: Sequence[Path], *, latest: date, scan_dates: Collection[date] = ()) -> Record:
-    """The newest readable `data_DATE.json`, else `status_DATE.json` (a control); an empty record where there is neither.
+def clinical_record(
+    files: ClinicalFiles, *, latest: date, scan_dates: Collection[date] = (), habits: DateHabits | None = None
+) -> Record:
+    """A patient's record; an empty one where there is no clinical file.
 
-    No date is later than `latest`; the patient's scans settle some dates whose day and month could be either.
-
-    Who has a `data_` file is positive, though it be damaged: controls never get one.
+    No date is later than `latest`; the patient's scans and the centres' habits settle dates whose day and month could be either.
     """
-    full, control = ([path for path in files if path.name.startswith(prefix)] for prefix in ("data_", "status_"))
-    status = "positive" if full else "negative"
-    for path in [*sorted(full, reverse=True), *sorted(control, reverse=True)]:
-        raw = _read(path)
-        if raw is not None:
-            return Record(
-                submitting_centre(raw) or None, status, clean_record(raw, latest=latest, scan_dates=scan_dates)
-            )
-    return Record(covid_status=status) if full else Record()
-
-
-def _yes_if_dated(state: State | None, when: date | None) -> State:
-    return state or (State.YES if when else State.NOT_RECORDED)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """The record by its raw headers, nested segmentation data over the root's; None where the file is not a JSON object."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict):
-        return None
-    nested = content.get("OtherDataSources")
-    segmentation = nested.get("SegmentationData") if isinstance(nested, dict) else None
-    return content | segmentation if isinstance(segmentation, dict) else content
-
-
-def _days(start: date | None, end: date | None) -> int | None:
-    return (end - start).days if start and end else None
+    if not files.files:
+        return Record()
+    raws = [raw for _, raw in files.used]
+    cleaned = clean_record(*raws, latest=latest, scan_dates=scan_dates, habits=habits)
+    fields = mended(cleaned)
+    swabs = clean_swabs(*raws, latest=latest, scan_dates=scan_dates, habits=habits)
+    course = course_of(fields, swabs, is_full=files.is_full, scan_dates=scan_dates)
+    return Record(submitting_centre(*raws) or None, tuple(name for name, _ in files.used), fields, course)

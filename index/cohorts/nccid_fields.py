@@ -1,10 +1,11 @@
 """NCCID's published field list: under which headers each field is found, and how its cells are cleaned."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from index.case import State
 from index.cohorts import clean_laboratory as laboratory
 from index.cohorts.clean_dates import Anchor, Order, clean_date
 from index.cohorts.clean_ethnicity import clean_ethnicity
@@ -14,6 +15,7 @@ from index.cohorts.clean_oxygen import clean_fio2, clean_pao2, clean_saturation
 from index.cohorts.clean_person import clean_age, clean_sex
 from index.cohorts.clean_states import clean_state
 from index.cohorts.cleaned import Cleaned, cell_text
+from index.cohorts.date_habits import DateHabits
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Circumstances:
     latest: date  # no event is later
     scan_dates: Collection[date] = ()
     site: str = ""
+    habits: DateHabits = field(default_factory=DateHabits)  # of the centres
 
 
 Cleaner = Callable[[Any, Circumstances], Cleaned[Any]]
@@ -37,23 +40,63 @@ class Field:
     is_column: bool = False  # of the catalogue; the others are the case's own, outcomes, or tell of one film only
 
 
-def clean_record(raw: Mapping[str, Any], *, latest: date, scan_dates: Collection[date] = ()) -> dict[str, Cleaned[Any]]:
-    """Every field of `FIELDS`, and of the PaO2 cell, from a record under its raw headers; blank ones have no value.
+def clean_record(
+    *raws: Mapping[str, Any],
+    latest: date,
+    scan_dates: Collection[date] = (),
+    habits: DateHabits | None = None,
+) -> dict[str, Cleaned[Any]]:
+    """Every field of `FIELDS`, and of the PaO2 cell, from a patient's records under their raw headers, the newest first.
 
+    Of each field the newest record counts whose cell is not blank; a field that is blank in all has no value.
     `latest` is the last day on which anything can have happened.
     """
-    cells = _cells(raw)
-    circumstances = Circumstances(latest, scan_dates, submitting_centre(raw))
-    record = {name: _clean_field(field, cells, circumstances) for name, field in FIELDS.items()}
-    return record | _oxygen(cells, record["fio2_percent"], record["o2_saturation_percent"])
+    records = [_Cells.of(raw, latest, scan_dates, habits or DateHabits()) for raw in raws]
+    cleaned = {name: _newest(field, records) for name, field in FIELDS.items()}
+    return cleaned | _oxygen(records, cleaned["fio2_percent"], cleaned["o2_saturation_percent"])
 
 
-def submitting_centre(raw: Mapping[str, Any]) -> str:
-    """The trust that sent the record; empty where it does not say."""
-    return cell_text(next(iter(_cells(raw).get("submittingcentre", ())), None))
+def clean_swabs(
+    *raws: Mapping[str, Any], latest: date, scan_dates: Collection[date] = (), habits: DateHabits | None = None
+) -> list[tuple[Cleaned[State], Cleaned[date]]]:
+    """(result, day) of each swab in the `SwabDates` lists."""
+    found = []
+    for raw in raws:
+        record = _Cells.of(raw, latest, scan_dates, habits or DateHabits())
+        for swab in _swab_entries(raw):
+            day = _day(order=Order.UK, is_swab=True)(swab.get("SwabDate"), record.circumstances)
+            found.append((clean_state(swab.get("SwabStatus")), day))
+    return found
 
 
-def _cells(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
+def submitting_centre(*raws: Mapping[str, Any]) -> str:
+    """The trust that sent the record, by the newest that says so; empty where none does."""
+    return next((site for raw in raws for site in map(cell_text, _by_header(raw).get("submittingcentre", ()))), "")
+
+
+def dated_cells(raw: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
+    """(centre, whether it is a control's swab date, text) of each cell that should hold a date."""
+    centre, cells = submitting_centre(raw), _by_header(raw)
+    for header in DATE_HEADERS:
+        for value in cells.get(header, ()):
+            yield centre, header == SWAB_DATE, cell_text(value)
+    for swab in _swab_entries(raw):
+        yield centre, True, cell_text(swab.get("SwabDate"))
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """A record's cells by header, and what their meaning depends on."""
+
+    by_header: Mapping[str, list[Any]]
+    circumstances: Circumstances
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], latest: date, scan_dates: Collection[date], habits: DateHabits) -> "_Cells":
+        return cls(_by_header(raw), Circumstances(latest, scan_dates, submitting_centre(raw), habits))
+
+
+def _by_header(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The cells that are not blank by header in lower case with single spaces: "…TYPE II" and "…type II" are one field."""
     cells: dict[str, list[Any]] = {}
     for header, value in raw.items():
@@ -62,22 +105,47 @@ def _cells(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
     return cells
 
 
-def _clean_field(field: Field, cells: Mapping[str, list[Any]], circumstances: Circumstances) -> Cleaned[Any]:
-    """The field's value under whichever header it stands; nothing where two headers hold different values."""
-    found = [(header, field.clean(value, circumstances)) for header in field.headers for value in cells.get(header, ())]
-    if not found:
+def _swab_entries(raw: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for header, value in raw.items():
+        if header.lower().strip() == "swabdates" and isinstance(value, list):
+            yield from (entry for entry in value if isinstance(entry, dict))
+
+
+def _newest(field: Field, records: Sequence[_Cells]) -> Cleaned[Any]:
+    """The field by the newest record that has a cell for it, flagged where an older one disagrees."""
+    holding = [
+        (age, record) for age, record in enumerate(records) if any(record.by_header.get(h) for h in field.headers)
+    ]
+    if not holding:
         return Cleaned(None)
+    (age, newest), *older = holding
+    cleaned = _clean_field(field, newest)
+    if age:
+        cleaned = cleaned.flagged("from-older-file")
+    others = (_clean_field(field, record).value for _, record in older)
+    return (
+        cleaned.flagged("older-file-differs")
+        if any(value not in (None, cleaned.value) for value in others)
+        else cleaned
+    )
+
+
+def _clean_field(field: Field, record: _Cells) -> Cleaned[Any]:
+    """The field's value under whichever header it stands; nothing where two headers hold different values."""
+    found = [
+        (header, field.clean(value, record.circumstances))
+        for header in field.headers
+        for value in record.by_header.get(header, ())
+    ]
     header, first = next(((header, cell) for header, cell in found if cell.value is not None), found[0])
     if len({cell.value for _, cell in found if cell.value is not None}) > 1:
         return Cleaned(None, " | ".join(cell.source for _, cell in found), ("headers-disagree",))
     return first if header == field.headers[0] else first.flagged("header-variant")
 
 
-def _oxygen(
-    cells: Mapping[str, list[Any]], fio2: Cleaned[float], saturation: Cleaned[float]
-) -> dict[str, Cleaned[float]]:
+def _oxygen(records: Sequence[_Cells], fio2: Cleaned[float], saturation: Cleaned[float]) -> dict[str, Cleaned[float]]:
     """The three fields that a PaO2 cell may fill; one that has a field of its own keeps what that says."""
-    cell = next((cells[header][0] for header in ("pao2", "pa02") if header in cells), None)
+    cell = next((record.by_header[h][0] for record in records for h in ("pao2", "pa02") if h in record.by_header), None)
     oxygen = clean_pao2(cell, fio2_known=fio2.value is not None)
     return {
         "pao2_kpa": oxygen.pao2_kpa,
@@ -86,9 +154,14 @@ def _oxygen(
     }
 
 
-def _day(anchor: Anchor = Anchor.NEAR, order: Order = Order.US) -> Cleaner:
+def _day(anchor: Anchor = Anchor.NEAR, order: Order = Order.US, *, is_swab: bool = False) -> Cleaner:
     return lambda value, known: clean_date(
-        value, latest=known.latest, order=order, scan_dates=known.scan_dates, anchor=anchor
+        value,
+        latest=known.latest,
+        order=order,
+        scan_dates=known.scan_dates,
+        anchor=anchor,
+        habit=known.habits.of(known.site, order, is_swab=is_swab),
     )
 
 
@@ -112,12 +185,13 @@ def _pressure(place: int) -> Cleaner:
     return lambda value, _: clean_pressure(value, place=place)
 
 
+SWAB_DATE = "swabdate"
 FIELDS: Mapping[str, Field] = {
     "age": Field(("age",), lambda value, _: clean_age(value)),
     "sex": Field(("sex",), lambda value, _: clean_sex(value)),
-    "ethnicity": Field(("ethnicity",), lambda value, _: clean_ethnicity(value)),
+    "ethnicity": Field(("ethnicity",), lambda value, _: clean_ethnicity(value), is_column=True),
     "swab_status": Field(("swabstatus",), _state),
-    "swab_date": Field(("swabdate",), _day(order=Order.UK)),
+    "swab_date": Field((SWAB_DATE,), _day(order=Order.UK, is_swab=True)),
     "date_of_positive_covid_swab": Field(("date of positive covid swab",), _day()),
     "date_of_acquisition_of_1st_rt_pcr": Field(("date of acquisition of 1st rt-pcr",), _day()),
     "date_of_acquisition_of_2nd_rt_pcr": Field(("date of acquisition of 2nd rt-pcr",), _day()),
@@ -163,14 +237,15 @@ FIELDS: Mapping[str, Field] = {
     "d_dimer_ug_per_l": Field(("d-dimer on admission",), _lab(laboratory.D_DIMER), is_column=True),
     "fibrinogen_g_per_l": Field(("fibrinogen if d-dimer not performed",), _lab(laboratory.FIBRINOGEN), is_column=True),
     "ferritin_ug_per_l": Field(("ferritin",), _lab(laboratory.FERRITIN), is_column=True),
+    "ferritin_2_ug_per_l": Field(("ferritin 2", "ferritin_2"), _lab(laboratory.FERRITIN), is_column=True),
     "urea_mmol_per_l": Field(("urea on admission",), _lab(laboratory.UREA), is_column=True),
     "creatinine_umol_per_l": Field(("creatinine on admission",), _lab(laboratory.CREATININE), is_column=True),
     "troponin_i_ng_per_l": Field(("troponin i",), _lab(laboratory.TROPONIN_I), is_column=True),
     "troponin_t_ng_per_l": Field(("troponin t",), _lab(laboratory.TROPONIN_T), is_column=True),
     "apache": Field(("apache score on itu arrival",), _number(0, 71), is_column=True),
-    "rt_pcr_1_positive": Field(("1st rt-pcr result",), _state),
-    "rt_pcr_2_positive": Field(("2nd rt-pcr result",), _state),
-    "final_covid_positive": Field(("final covid status",), _state),
+    "rt_pcr_1_positive": Field(("1st rt-pcr result",), _state, is_column=True),
+    "rt_pcr_2_positive": Field(("2nd rt-pcr result",), _state, is_column=True),
+    "final_covid_positive": Field(("final covid status",), _state, is_column=True),
     "cxr_severity_1": Field(("cxr severity",), _code(1, 2, 3)),
     "cxr_severity_2": Field(("cxr severity 3", "cxr severity 2"), _code(1, 2, 3)),  # the schema's own header is wrong
     "covid_code_1": Field(("covid code",), _code(0, 1, 2, 3)),
@@ -179,4 +254,5 @@ FIELDS: Mapping[str, Field] = {
     "intubation": Field(("intubation",), _state),
     "death": Field(("death",), _state),
 }
+DATE_HEADERS = tuple(h for name, field in FIELDS.items() if "date" in name.split("_") for h in field.headers)
 COLUMNS = (*(name for name, field in FIELDS.items() if field.is_column), "pao2_kpa")

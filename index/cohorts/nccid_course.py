@@ -1,0 +1,159 @@
+"""What a cleaned record comes to: the days that can be believed, the patient's COVID status, and what happened."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import combinations
+from typing import Any
+
+from index.case import State
+from index.cohorts.cleaned import Cleaned
+
+Fields = Mapping[str, Cleaned[Any]]
+Swabs = Sequence[tuple[Cleaned[State], Cleaned[date]]]  # (result, day)
+
+ADMISSION, ITU, INTUBATION = "date_of_admission", "date_of_itu_admission", "date_of_intubation"
+DEATH, LAST_ALIVE = "date_of_death", "date_last_known_alive"
+# (first, second, by how many days the first may be later all the same)
+ORDERS = (
+    (ADMISSION, ITU, 0),
+    (ADMISSION, INTUBATION, 0),
+    (ITU, INTUBATION, 1),  # intubated in the emergency department, before there was a bed
+    (ADMISSION, DEATH, 0),
+    (ITU, DEATH, 0),
+    (INTUBATION, DEATH, 0),
+    (LAST_ALIVE, DEATH, 1),
+)
+DAY_BEFORE = 1  # a death may be written a day before the swab's or the scan's date
+PCRS = ("1st", "2nd")
+
+
+@dataclass(frozen=True)
+class Course:
+    """What happened to a patient. Values are None where nothing says."""
+
+    covid_status: Cleaned[str]
+    index_date: Cleaned[date]  # of the first positive test
+    admitted: date | None
+    itu_date: date | None
+    intubation_date: date | None
+    death_date: date | None
+    last_alive: Cleaned[
+        date
+    ]  # the last day on which the patient is known to have lived; of the dead, only before death
+    died: Cleaned[State]
+    itu_admission: Cleaned[State]
+    intubated: Cleaned[State]
+
+    def died_within(self, days: int) -> State | None:
+        """Whether death came within so many days of the first positive test; None where follow-up is too short to say."""
+        start = self.index_date.value
+        if start is None:
+            return None
+        if self.death_date:
+            survived = (self.death_date - start).days
+            return None if survived < -DAY_BEFORE else State.YES if survived <= days else State.NO
+        alive = self.last_alive.value
+        return State.NO if self.died.value is not State.YES and alive and (alive - start).days >= days else None
+
+    @property
+    def worst_outcome(self) -> Cleaned[float]:
+        """3 died, 2 intubated, 1 ITU, 0 none of them recorded; None where all three are unknown."""
+        states = (self.itu_admission.value, self.intubated.value, self.died.value)
+        if not any(states):
+            return Cleaned(None)
+        worst = max((place for place, state in enumerate(states, start=1) if state is State.YES), default=0)
+        return Cleaned(float(worst), "", ("incomplete",) if worst < 3 and None in states else ())
+
+
+def mended(fields: Fields) -> dict[str, Cleaned[Any]]:
+    """The fields without the dates that contradict each other in order: the fewest whose removal mends it.
+
+    Where several choices are equally few, nothing tells which date is wrong, and all of them go.
+    """
+    dates = {name: fields[name].value for name in dict.fromkeys(name for a, b, _ in ORDERS for name in (a, b))}
+    known = [name for name, when in dates.items() if when]
+    for count in range(len(known) + 1):
+        choices = [set(gone) for gone in combinations(known, count) if _in_order(dates, gone)]
+        if choices:
+            gone = set().union(*choices)
+            return {
+                name: Cleaned(None, cell.source, (*cell.flags, "implausible-order")) if name in gone else cell
+                for name, cell in fields.items()
+            }
+    raise AssertionError("without dates there is no order to break")
+
+
+def course_of(fields: Fields, swabs: Swabs, *, is_full: bool, scan_dates: Collection[date]) -> Course:
+    """The course by a record's mended fields; `is_full` where it is a positive patient's, not a control's."""
+    death = fields[DEATH].value
+    died = _happened(fields["death"].value, death)
+    intubated = _happened(fields["intubation"].value, fields[INTUBATION].value)
+    itu = _happened(fields["itu_admission"].value, fields[ITU].value)
+    if itu.value is None and (intubated.value is State.YES or fields["apache"].value is not None):
+        itu = Cleaned(State.YES, "", ("implied",))
+    status = _covid_status(fields, swabs, is_full=is_full)
+    return Course(
+        status,
+        _index_date(fields, swabs) if is_full or status.value == "positive_swab" else Cleaned(None),
+        fields[ADMISSION].value,
+        fields[ITU].value,
+        fields[INTUBATION].value,
+        death,
+        _last_alive(fields[LAST_ALIVE], scan_dates if is_full else (), before=death),
+        died,
+        itu,
+        intubated,
+    )
+
+
+def _in_order(dates: Mapping[str, date | None], gone: Collection[str]) -> bool:
+    for first, second, leeway in ORDERS:
+        a, b = dates[first], dates[second]
+        if a and b and not {first, second} & set(gone) and (a - b).days > leeway:
+            return False
+    return True
+
+
+def _happened(state: State | None, when: date | None) -> Cleaned[State]:
+    """What is dated has happened, whatever else is ticked."""
+    if when is None:
+        return Cleaned(state)
+    return Cleaned(State.YES, "", ("denied-but-dated",) if state is State.NO else ())
+
+
+def _covid_status(fields: Fields, swabs: Swabs, *, is_full: bool) -> Cleaned[str]:
+    if is_full:
+        negative = fields["final_covid_positive"].value is State.NO
+        return Cleaned("conflict" if negative else "positive", "", ("final-status-negative",) if negative else ())
+    results = [fields["swab_status"].value, *(result.value for result, _ in swabs)]
+    if State.YES in results:
+        return Cleaned("positive_swab")
+    return Cleaned("negative") if State.NO in results else Cleaned("negative_unconfirmed", "", ("no-result",))
+
+
+def _index_date(fields: Fields, swabs: Swabs) -> Cleaned[date]:
+    """The first day of a positive test: when it was taken, else when its result came, else admission, flagged."""
+    pcrs = [
+        number for number, name in enumerate(PCRS, start=1) if fields[f"rt_pcr_{number}_positive"].value is State.YES
+    ]
+    taken = [day.value for result, day in swabs if result.value is State.YES]
+    taken.append(fields["date_of_positive_covid_swab"].value)
+    if fields["swab_status"].value is State.YES:
+        taken.append(fields["swab_date"].value)
+    taken += [fields[f"date_of_acquisition_of_{PCRS[number - 1]}_rt_pcr"].value for number in pcrs]
+    results = [fields[f"date_of_result_of_{PCRS[number - 1]}_rt_pcr"].value for number in pcrs]
+    for days, flags in ((taken, ()), (results, ("from-result",)), ([fields[ADMISSION].value], ("from-admission",))):
+        known = [day for day in days if day]
+        if known:
+            return Cleaned(min(known), "", flags)
+    return Cleaned(None)
+
+
+def _last_alive(told: Cleaned[date], scan_dates: Collection[date], *, before: date | None) -> Cleaned[date]:
+    """The later of what the record tells and the last scan: only the living are imaged."""
+    scans = [day for day in scan_dates if before is None or day <= before + timedelta(days=DAY_BEFORE)]
+    last = max(scans, default=None)
+    if last and (told.value is None or last > told.value):
+        return Cleaned(last, "", ("follow-up-by-scan",))
+    return Cleaned(told.value)
