@@ -23,7 +23,7 @@ class RemoteFiles:
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
         try:
-            self._system, self._base = fsspec.core.url_to_fs(self.root)
+            self._system, self._base = _opened(self.root)
             if not self._system.exists(self._base):
                 raise FileNotFoundError(f"{root}: nothing is there, or it may not be listed")
         except Exception as error:  # whatever the protocol's library raises: no such protocol, no credentials
@@ -73,7 +73,7 @@ class RemoteFiles:
 def fetch(location: str, folder: Path) -> Path:
     """A copy of the file, or of all files of the prefix, in `folder`. Raises OSError."""
     try:
-        system, path = fsspec.core.url_to_fs(location)
+        system, path = _opened(location)
         target = folder / _name(path)
         if system.isfile(path):
             target.write_bytes(system.cat_file(path))
@@ -88,6 +88,12 @@ def fetch(location: str, folder: Path) -> Path:
     except Exception as error:
         raise as_os_error(error, location) from error
     return target
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    """(the file system, the path on it). It remembers no listing: what is gone must be seen to be gone."""
+    system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    return system, path
 
 
 def as_os_error(error: Exception, what: str) -> OSError:
