@@ -68,6 +68,8 @@ bench: install-all
 	$(BIN)/python -m examples.demo --out build/choosing-11 --seed 11
 	$(BIN)/python -m examples.demo --out build/choosing-12 --seed 12
 	$(BIN)/python -m benchmarks.film_signatures build/choosing-11 build/choosing-12 $(DEMO)/archive
+	for seed in 13 14 15 16 17 18 19; do $(BIN)/python -m examples.demo --out build/untouched-$$seed --seed $$seed; done
+	$(BIN)/python -m benchmarks.film_replication build/untouched-*
 
 clean:
 	rm -rf build $(VENV) *.egg-info

@@ -1,0 +1,1 @@
+"""The data-quality report of an archive: `python -m index report`."""
