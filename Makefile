@@ -33,9 +33,10 @@ $(DEMO)/archive/truth.csv: | install
 	rm -rf $(DEMO)/archive
 	$(BIN)/python -m examples.demo --out $(DEMO)/archive
 
-# independent readers that some tests compare with; those tests are skipped without them, except in CI
+# independent readers that some tests compare with, and what checks the units of deploy/; those tests are skipped without them, except in CI
 install-system:
 	command -v dcm2pnm >/dev/null || (apt-get update -qq && apt-get install -qq -y dcmtk)
+	command -v systemd-analyze >/dev/null || (apt-get update -qq && apt-get install -qq -y systemd)
 
 demo: install $(DEMO)/archive/truth.csv
 	$(BIN)/python build_index.py --cohort nccid=$(DEMO)/archive --index $(DEMO)/index

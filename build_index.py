@@ -1,9 +1,12 @@
-"""The nightly job: read every scan of the cohorts, sign it, and publish the index. The one place that joins embed and index.
+"""The nightly job: read every scan of the cohorts that is new or changed, sign it, and publish the index.
+
+The one place that joins embed and index.
 
 Examples:
 
     python build_index.py --cohort nccid=/data/nccid --index /srv/likewise
     python build_index.py --cohort table=examples/hannover.toml --index /tmp/h --encoder histogram
+    python build_index.py --cohort nccid=/data/nccid --index /srv/likewise --dry-run
 """
 
 import json
@@ -13,33 +16,43 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice, tee
 from pathlib import Path
 from typing import NoReturn
 
 import click
-import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from embed.encoder import DEFAULT_ENCODER, Encoder, EncoderError, load_encoder
+from embed.identity import file_hash
 from embed.read import ReadRequest, read_request
 from embed.sandbox import IsolatedWorkers
 from embed.scan import Scan, ScanError
+from index.build_report import BuildOutcome, BuildReport
+from index.building import Building, BuildOptions
 from index.case import Case, Rejected
-from index.catalogue import Archived
+from index.checks import Limits
 from index.cohort import CohortError
+from index.events import EventLog
 from index.exclusions import NO_EXCLUSIONS, ExclusionError, Exclusions
-from index.intake import Intake, take_in
+from index.intake import Intake
 from index.local_copies import LocalCopies, LocalCopy
+from index.lock import LockedError
 from index.manifest import IndexManifest
+from index.metrics import write_failure, write_metrics
+from index.morning import failure_report, morning_report
+from index.readings import Facts, Reading
+from index.retention import current_name
 from index.snapshot import SnapshotError
-from index.snapshot_writer import Build, SnapshotWriter, prepare_index_folder
+from index.snapshot_writer import Build
+from index.spool import Planned
+from index.stock import Stock
 from index.store import DEFAULT_STORE, STORES
 
 BATCH = 32  # scans encoded at a time
@@ -47,7 +60,7 @@ REJECTED_SHOWN = 20
 
 
 class Stopped(BaseException):
-    """Ctrl-C or SIGTERM: the build is given up, what it wrote is removed."""
+    """Ctrl-C or SIGTERM: the build is given up; what it read in whole parts is used by the next."""
 
     def __init__(self, number: int) -> None:
         self.exit_code = 128 + number  # as shells report it
@@ -60,6 +73,16 @@ class Read:
     case: Case
     scan: Scan
     preview: bytes
+
+
+@dataclass(frozen=True)
+class Told:
+    """Where a build says what it does, beside the terminal."""
+
+    console: Console
+    events: EventLog
+    metrics: Path | None = None
+    morning: Path | None = None
 
 
 @click.command(epilog="Example: python build_index.py --cohort table=examples/hannover.toml --index /tmp/h")
@@ -105,6 +128,29 @@ class Read:
     show_default=True,
     help="Processes that read scans.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what is new, changed and gone; read and publish nothing.")
+@click.option("--full", is_flag=True, help="Forget what is known and read every scan again.")
+@click.option(
+    "--keep", type=click.IntRange(1), default=3, show_default=True, help="Snapshots kept, the new one among them."
+)
+@click.option(
+    "--allow-shrink", is_flag=True, help="Publish though the archive has lost more than a tenth of its scans."
+)
+@click.option("--allow-drift", is_flag=True, help="Publish though known queries find other neighbours than before.")
+@click.option(
+    "--max-rejected",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Publish nothing if a larger share of the scans is rejected.",
+)
+@click.option(
+    "--events", "events_path", type=click.Path(dir_okay=False, path_type=Path), help="Append a JSON line per event."
+)
+@click.option("--metrics", type=click.Path(dir_okay=False, path_type=Path), help="Write Prometheus metrics (textfile).")
+@click.option(
+    "--morning", type=click.Path(dir_okay=False, path_type=Path), help="Write a report in Markdown for the morning."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document on stdout.")
 def main(
     cohorts: tuple[str, ...],
@@ -113,73 +159,184 @@ def main(
     encoder_name: str,
     store: str,
     workers: int,
+    dry_run: bool,
+    full: bool,
+    keep: int,
+    allow_shrink: bool,
+    allow_drift: bool,
+    max_rejected: float,
+    events_path: Path | None,
+    metrics: Path | None,
+    morning: Path | None,
     as_json: bool,
 ) -> None:
-    """Build the index of one or several cohorts and publish it. A file that cannot be read is listed and left out."""
-    started = time.monotonic()
-    console = Console(stderr=True)
+    """Build the index of one or several cohorts and publish it. Only scans that are new or changed are read; a file that
+    cannot be read is listed and left out; whatever fails leaves the published index as it was.
+    """
+    told = Told(Console(stderr=True), _event_log(events_path), metrics, morning)
+    limits = Limits(max_rejected=max_rejected, allow_shrink=allow_shrink, allow_drift=allow_drift)
+    options = BuildOptions(limits=limits, keep=keep, full=full)
     try:
         with _signals_raise():
             intake, encoder = _opened(cohorts, encoder_name, exclusion_list)
+            told.events.build_started(cohorts=len(cohorts), encoder=encoder.fingerprint, full=full, dry_run=dry_run)
             build = Build(
-                _absolute(encoder_name),
-                encoder.fingerprint,
-                intake.cohorts,
-                intake.endpoints,
-                _code_version(),
-                store,
-                intake.counts,
-                intake.exclusions.sha256 or "",
+                _absolute(encoder_name), encoder.fingerprint, intake.cohorts, intake.endpoints, _code_version(), store
             )
-            prepare_index_folder(index)
-            manifest, rejected = build_snapshot(intake, encoder, index, build, workers=workers, console=console)
-    except (SnapshotError, EncoderError) as error:
+            report = build_index(intake, encoder, index, build, options, told, workers=workers, dry_run=dry_run)
+    except LockedError as error:  # the other build will tell how it went
         _fail(str(error), code=1)
+    except (CohortError, SnapshotError, EncoderError) as error:
+        _failed(told, index, error, str(error), code=2 if isinstance(error, CohortError) else 1)
     except Stopped as stopped:
-        _fail("stopped; the published index is as it was", code=stopped.exit_code)
-    _report(console, manifest, rejected, time.monotonic() - started)
+        _failed(told, index, stopped, "stopped; the published index is as it was", code=stopped.exit_code)
+    except OSError as error:  # whatever a failing disk does where nobody expected it
+        _failed(told, index, error, f"{error}; the published index is as it was", code=1)
+    told.events.finished(report)
+    _report(told, report)
     if as_json:
-        click.echo(json.dumps(_summary(manifest, rejected, time.monotonic() - started)))
+        click.echo(json.dumps(_summary(report)))
 
 
-def build_snapshot(
-    intake: Intake, encoder: Encoder, index: Path, build: Build, *, workers: int, console: Console
-) -> tuple[IndexManifest, list[Rejected]]:
-    """Read, sign and publish the cases; (the manifest, what was rejected). Raises `SnapshotError`, the current index unchanged."""
-    archived: list[Archived] = []
-    signatures: list[npt.NDArray[np.float32]] = []
-    rejected = list(intake.rejected)
-    excluded = intake.excluded
-    writer = SnapshotWriter(index)
-    try:
-        with _progress(console) as progress:
-            outcomes = progress.track(
-                iter_reads(intake.cases, side=encoder.side, workers=workers, exclusions=intake.exclusions),
-                total=len(intake.cases),
-                description="reading and signing",
-            )
-            for batch in _batches(outcomes, BATCH):
-                read = [outcome for outcome in batch if isinstance(outcome, Read)]
-                rejected += [outcome for outcome in batch if isinstance(outcome, Rejected)]
-                excluded += sum(outcome is None for outcome in batch)
-                if read:
-                    signatures.append(encoder.encode([entry.scan for entry in read]))
-                    archived += [_archived(entry) for entry in read]
-                    writer.add_previews((entry.case.case_id, entry.preview) for entry in read)
-        if not archived:
-            _show_rejected(console, rejected)
-            raise SnapshotError(f"none of the {intake.seen} scans could be read; nothing was published")
-        manifest = writer.publish(
-            build, archived, np.concatenate(signatures), rejected, seen=intake.seen, excluded=excluded
+def build_index(
+    intake: Intake,
+    encoder: Encoder,
+    index: Path,
+    build: Build,
+    options: BuildOptions,
+    told: Told,
+    *,
+    workers: int,
+    dry_run: bool = False,
+) -> BuildReport:
+    """Read, sign and publish what is new; what was done. Raises `SnapshotError` or `CohortError`, the current index unchanged."""
+    started, clock = datetime.now(UTC), _Stages()
+    with Building(index, build, options) as building:
+        for note in building.notes:
+            told.console.print(note, soft_wrap=True)
+        intake.exclusions = intake.exclusions.with_denied(building.denied)
+        stock = building.take_stock(intake, lambda path: file_hash(path.read_bytes()))
+        clock.mark("records")
+        told.events.records_read(
+            seen=intake.seen, excluded=intake.excluded, rejected=len(stock.refused), seconds=clock.seconds["records"]
         )
-    except BaseException:
-        writer.discard()
-        raise
-    return manifest, rejected
+        if not intake.seen:
+            left = f" but {intake.excluded} excluded ones" if intake.excluded else ""
+            raise CohortError(f"{', '.join(intake.cohorts.values())}: no scans there{left}; expected at least one")
+        previous = building.published()
+        if dry_run or (building.is_unchanged() and previous):
+            outcome = BuildOutcome.DRY_RUN if dry_run else BuildOutcome.UNCHANGED
+            return _reported(outcome, previous, intake, stock, started, clock)
+        _read_and_keep(building, stock, intake, encoder, told, workers=workers)
+        clock.mark("reading")
+        manifest, rejected, checked = building.publish()
+        clock.mark("publishing")
+        told.events.checked(warnings=len(checked.warnings), seconds=clock.seconds["publishing"])
+        report = _reported(BuildOutcome.PUBLISHED, manifest, intake, stock, started, clock)
+        return replace(
+            report, rejected=rejected, warnings=checked.warnings, excluded=manifest.excluded, seen=manifest.seen
+        )
+
+
+def _read_and_keep(
+    building: Building, stock: Stock, intake: Intake, encoder: Encoder, told: Told, *, workers: int
+) -> None:
+    asked, answered = tee(building.unread())
+    outcomes = iter_reads(
+        (planned.case for planned in asked), side=encoder.side, workers=workers, exclusions=intake.exclusions
+    )
+    done = parts = 0
+    with _progress(told.console) as progress:
+        pairs = progress.track(
+            zip(answered, outcomes, strict=True), total=stock.unread, description="reading and signing"
+        )
+        for batch in _batches(pairs, BATCH):
+            written = 0
+            for planned, outcome in _signed(batch, encoder):
+                written += building.keep(planned, outcome)
+            done += len(batch)
+            parts += written
+            if written:
+                told.events.part_written(part=parts, scans=done)
+            told.events.progress(done, stock.unread)
+
+
+def _signed(
+    batch: Sequence[tuple[Planned, Read | Rejected | None]], encoder: Encoder
+) -> Iterator[tuple[Planned, Reading | Rejected]]:
+    """Each case with its reading or rejection; nothing of one that is excluded."""
+    read = [outcome.scan for _, outcome in batch if isinstance(outcome, Read)]
+    signatures = iter(encoder.encode(read) if read else ())
+    for planned, outcome in batch:
+        if isinstance(outcome, Read):
+            yield planned, Reading(_facts(outcome.scan), next(signatures), outcome.preview)
+        elif outcome is not None:
+            yield planned, outcome
+
+
+def _facts(scan: Scan) -> Facts:
+    header, identity = scan.header, scan.identity
+    return Facts(
+        scan.kind,
+        scan.provenance.file_hash,
+        tuple(flag.code for flag in scan.provenance.flags),
+        identity.exact if identity else None,
+        identity.perceptual if identity else None,
+        scan.modality,
+        scan.view,
+        header.scan_date,
+        header.age_years,
+        header.sex,
+        header.manufacturer,
+        header.scanner,
+        tuple(name for name in _identifiers(scan) if name),
+    )
+
+
+def _reported(
+    outcome: BuildOutcome,
+    manifest: IndexManifest | None,
+    intake: Intake,
+    stock: Stock,
+    started: datetime,
+    clock: "_Stages",
+) -> BuildReport:
+    return BuildReport(
+        outcome=outcome,
+        snapshot=manifest.name if manifest else "",
+        started=started,
+        finished=datetime.now(UTC),
+        seconds=clock.seconds,
+        cases=manifest.cases if manifest else {},
+        patients=manifest.patients if manifest else 0,
+        seen=intake.seen,
+        new=stock.new,
+        changed=stock.changed,
+        records_changed=stock.records_changed,
+        unchanged=stock.unchanged,
+        withdrawn=stock.withdrawn,
+        excluded=intake.excluded,
+        rejected=stock.refused,
+        counts=intake.counts,
+        health=manifest.health if manifest else {},
+    )
+
+
+class _Stages:
+    """How long each stage took."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def mark(self, stage: str) -> None:
+        now = time.monotonic()
+        self.seconds[stage] = round(now - self._last, 2)
+        self._last = now
 
 
 def iter_reads(
-    cases: Sequence[Case], *, side: int, workers: int, exclusions: Exclusions = NO_EXCLUSIONS
+    cases: Iterable[Case], *, side: int, workers: int, exclusions: Exclusions = NO_EXCLUSIONS
 ) -> Iterator[Read | Rejected | None]:
     """Each case's scan or its rejection, in the order of `cases`; None for one whose files turn out to be excluded.
 
@@ -218,41 +375,13 @@ def _identifiers(scan: Scan) -> tuple[str | None, ...]:
     return header.patient_id, header.study_uid, header.series_uid, header.instance_uid
 
 
-def _archived(entry: Read) -> Archived:
-    """The case as it is indexed: what the cohort did not know is taken from the scan."""
-    case, scan = entry.case, entry.scan
-    completed = replace(
-        case,
-        modality=case.modality or scan.modality,
-        view=case.view or scan.view,
-        scan_date=case.scan_date or scan.header.scan_date,
-        age_years=case.age_years if case.age_years is not None else scan.header.age_years,
-        sex=case.sex or scan.header.sex,
-        manufacturer=case.manufacturer or scan.header.manufacturer,
-        scanner=case.scanner or scan.header.scanner,
-    )
-    identity = scan.identity
-    return Archived(
-        completed,
-        scan.kind,
-        scan.provenance.file_hash,
-        tuple(flag.code for flag in scan.provenance.flags),
-        pixel_hash=identity.exact if identity else None,
-        perceptual_hash=identity.perceptual if identity else None,
-    )
-
-
 def _opened(cohorts: Sequence[str], encoder_name: str, exclusion_list: Path | None) -> tuple[Intake, Encoder]:
     """What a wrong command line would spoil; it is refused before any work."""
     try:
         encoder = load_encoder(encoder_name)
-        exclusions = Exclusions.read(exclusion_list) if exclusion_list else NO_EXCLUSIONS
-        intake = take_in(cohorts, exclusions)
+        intake = Intake(cohorts, Exclusions.read(exclusion_list) if exclusion_list else NO_EXCLUSIONS)
     except (CohortError, EncoderError, ExclusionError) as error:
         _fail(str(error), code=2)
-    if not intake.seen:
-        left = f" but {intake.excluded} excluded ones" if intake.excluded else ""
-        _fail(f"{', '.join(cohorts)}: no scans there{left}; expected at least one", code=2)
     return intake, encoder
 
 
@@ -278,7 +407,9 @@ def _signals_raise() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _batches(items: Iterable[Read | Rejected | None], size: int) -> Iterator[list[Read | Rejected | None]]:
+def _batches(
+    items: Iterable[tuple[Planned, Read | Rejected | None]], size: int
+) -> Iterator[list[tuple[Planned, Read | Rejected | None]]]:
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch
@@ -295,16 +426,64 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
-def _report(console: Console, manifest: IndexManifest, rejected: Sequence[Rejected], seconds: float) -> None:
-    _show_rejected(console, rejected)
-    indexed = sum(manifest.cases.values())
-    console.print(
-        f"Published {manifest.name}: {indexed:,} of {manifest.seen:,} scans of {manifest.patients:,} patients, "
-        f"{len(rejected):,} rejected, {manifest.excluded:,} excluded, {seconds:.0f} s, encoder {manifest.fingerprint}.",
-        soft_wrap=True,
-    )
-    for what, count in manifest.counts.items():
+def _event_log(path: Path | None) -> EventLog:
+    try:
+        return EventLog.to_file(path) if path else EventLog.nowhere()
+    except OSError as error:
+        _fail(f"--events {path}: cannot be written ({error.strerror})", code=2)
+
+
+def _report(told: Told, report: BuildReport) -> None:
+    """On the terminal, and in the files that were asked for. The index is published by now: what fails here is only told."""
+    console = told.console
+    _show_rejected(console, report.rejected)
+    indexed = sum(report.cases.values())
+    seconds = (report.finished - report.started).total_seconds()
+    doing = f"{report.new:,} new, {report.changed:,} changed, {report.records_changed:,} with another record, {report.unchanged:,} as they were, {report.withdrawn:,} gone"
+    if report.outcome is BuildOutcome.DRY_RUN:
+        console.print(f"Dry run: {report.seen:,} scans: {doing}. Nothing was read or published.", soft_wrap=True)
+    elif report.outcome is BuildOutcome.UNCHANGED:
+        console.print(
+            f"Nothing has changed: {report.snapshot} stays, {indexed:,} scans, {seconds:.0f} s.", soft_wrap=True
+        )
+    else:
+        console.print(
+            f"Published {report.snapshot}: {indexed:,} of {report.seen:,} scans of {report.patients:,} patients, "
+            f"{len(report.rejected):,} rejected, {report.excluded:,} excluded; {doing}; {seconds:.0f} s.",
+            soft_wrap=True,
+        )
+    for what, count in report.counts.items():
         console.print(f"{count:,} {what}", soft_wrap=True)
+    for warning in report.warnings:
+        console.print(f"Mind: {warning}", style="yellow", soft_wrap=True)
+    if report.outcome is BuildOutcome.DRY_RUN:
+        return
+    try:
+        if told.metrics:
+            write_metrics(told.metrics, report, index_created=_created(report.snapshot))
+        if told.morning:
+            told.morning.write_text(morning_report(report), encoding="utf-8")
+    except OSError as error:
+        console.print(f"Mind: the index is published, but {error}", style="yellow", soft_wrap=True)
+
+
+def _created(snapshot: str) -> datetime:
+    """When a snapshot was begun, by its name."""
+    return datetime.strptime(snapshot.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def _failed(told: Told, index: Path, error: BaseException, message: str, *, code: int) -> NoReturn:
+    told.events.failed(error, exit_code=code)
+    now = datetime.now(UTC)
+    try:
+        if told.metrics:
+            write_failure(told.metrics, now)
+        if told.morning:
+            text = failure_report(now, message, snapshot=current_name(index) or "")
+            told.morning.write_text(text, encoding="utf-8")
+    except OSError as unwritten:
+        click.echo(f"Error: {unwritten}", err=True)
+    _fail(message, code=code)
 
 
 def _show_rejected(console: Console, rejected: Sequence[Rejected]) -> None:
@@ -319,18 +498,26 @@ def _show_rejected(console: Console, rejected: Sequence[Rejected]) -> None:
         console.print(f"… and {len(rejected) - REJECTED_SHOWN:,} more, all in the snapshot's rejected.parquet")
 
 
-def _summary(manifest: IndexManifest, rejected: Sequence[Rejected], seconds: float) -> dict[str, object]:
+def _summary(report: BuildReport) -> dict[str, object]:
+    reasons = sorted({entry.reason for entry in report.rejected})
     return {
-        "snapshot": manifest.name,
-        "encoder": manifest.fingerprint,
-        "seen": manifest.seen,
-        "cases": manifest.cases,
-        "patients": manifest.patients,
-        "rejected": manifest.rejected,
-        "excluded": manifest.excluded,
-        "counts": manifest.counts,
-        "rejected_files": [vars(entry) for entry in rejected],
-        "seconds": round(seconds, 1),
+        "outcome": report.outcome,
+        "snapshot": report.snapshot,
+        "seen": report.seen,
+        "cases": report.cases,
+        "patients": report.patients,
+        "new": report.new,
+        "changed": report.changed,
+        "records_changed": report.records_changed,
+        "unchanged": report.unchanged,
+        "withdrawn": report.withdrawn,
+        "excluded": report.excluded,
+        "rejected": {reason: sum(entry.reason == reason for entry in report.rejected) for reason in reasons},
+        "rejected_files": [asdict(entry) for entry in report.rejected],
+        "counts": report.counts,
+        "warnings": list(report.warnings),
+        "health": report.health,
+        "seconds": report.seconds,
     }
 
 

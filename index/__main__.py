@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,10 +12,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from index.case import Rejected
+from index.case import Case, Rejected
 from index.cohort import CohortError
 from index.exclusions import ExclusionError, Exclusions
-from index.intake import Intake, take_in
+from index.intake import Intake
 from index.reporting.gathering import Looked, gather, iter_published, published_in_words
 from index.reporting.material import COMPLETED, Material, Seen
 from index.reporting.published import Published, read_published
@@ -88,7 +88,8 @@ def report(
         published = read_published(index) if index else None
         exclusions = Exclusions.read(exclusion_list) if exclusion_list else Exclusions()
         with console.status("reading the records"):
-            intake = take_in(cohorts, exclusions)
+            intake = Intake(cohorts, exclusions)
+            cases, refused = intake.taken()
         if not intake.seen:
             raise CohortError(f"{', '.join(cohorts)}: no scans there; expected at least one")
         prepare_report_folder(out)
@@ -98,7 +99,7 @@ def report(
         click.echo(
             "Warning: the index was built with another exclusion list than this report; is --exclude missing?", err=True
         )
-    material = _material(intake, published, no_pixels=no_pixels, workers=workers, console=console)
+    material = _material(intake, cases, refused, published, no_pixels=no_pixels, workers=workers, console=console)
     try:
         page = write_report(material, out)
     except ReportError as error:
@@ -107,18 +108,25 @@ def report(
 
 
 def _material(
-    intake: Intake, published: Published | None, *, no_pixels: bool, workers: int, console: Console
+    intake: Intake,
+    cases: Sequence[Case],
+    refused: Sequence[Rejected],
+    published: Published | None,
+    *,
+    no_pixels: bool,
+    workers: int,
+    console: Console,
 ) -> Material:
     if published:
-        scans, rejected = gather(intake, iter_published(intake.cases, published))
+        scans, rejected = gather(intake, refused, iter_published(cases, published))
         pixels = published_in_words(published, scans, rejected)
     elif no_pixels:
-        scans, rejected = gather(intake, ((case, None) for case in intake.cases))
+        scans, rejected = gather(intake, refused, ((case, None) for case in cases))
         pixels = "No scan was read (--no-pixels): what only pixels or the scans' own headers tell is missing here."
     else:
-        scans, rejected = gather(intake, _iter_looks(intake, workers=workers, console=console))
+        scans, rejected = gather(intake, refused, _iter_looks(intake, cases, workers=workers, console=console))
         pixels = "Every scan was read for this report."
-    left_out = intake.excluded + len(intake.cases) - len(scans)
+    left_out = intake.excluded + len(cases) - len(scans)
     if intake.exclusions.sha256:
         pixels += f" The exclusion list covered {left_out:,} scans, which are not counted anywhere here."
     return Material(
@@ -134,14 +142,14 @@ def _material(
     )
 
 
-def _iter_looks(intake: Intake, *, workers: int, console: Console) -> Iterator[Looked]:
+def _iter_looks(intake: Intake, cases: Sequence[Case], *, workers: int, console: Console) -> Iterator[Looked]:
     """Each case with what its pixels told, or its rejection; one whose files turn out to be excluded is left out."""
     from build_index import Read, iter_reads  # here, not above: no other command needs the readers of scans
 
-    outcomes = iter_reads(intake.cases, side=SIDE, workers=workers, exclusions=intake.exclusions)
+    outcomes = iter_reads(cases, side=SIDE, workers=workers, exclusions=intake.exclusions)
     with _progress(console) as progress:
-        counted = progress.track(outcomes, total=len(intake.cases), description="reading scans")
-        for case, outcome in zip(intake.cases, counted, strict=True):
+        counted = progress.track(outcomes, total=len(cases), description="reading scans")
+        for case, outcome in zip(cases, counted, strict=True):
             if isinstance(outcome, Read):
                 scan = outcome.scan
                 stated = {"modality": scan.modality, "view": scan.view}

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from index.case import Case, Endpoint, Event, Outcome, State
 
 RowNumbers = npt.NDArray[np.int64]
+ROWS_AT_ONCE = 1000
 
 # every case has these columns; a cohort's endpoints and clinical fields follow
 FIELDS = pa.schema(
@@ -69,28 +70,12 @@ class Catalogue:
         self._starts = self._first_rows()
 
     @classmethod
-    def build(cls, archived: Sequence[Archived], endpoints: Sequence[Endpoint]) -> "Catalogue":
-        """The catalogue of cases that come sorted by (kind, case_id): row numbers follow that order within each kind."""
-        row_of: dict[str, int] = {}
-        rows = []
+    def build(cls, archived: Iterable[Archived], endpoints: Sequence[Endpoint]) -> "Catalogue":
+        """The catalogue of cases in any order; see `CatalogueBuilder`."""
+        builder = CatalogueBuilder(endpoints)
         for entry in archived:
-            row_of[entry.kind] = row_of.get(entry.kind, -1) + 1
-            rows.append(_row(entry, row_of[entry.kind], endpoints))
-        names = sorted({name for entry in archived for name in entry.case.clinical})
-        require_distinct_columns(endpoints, names)
-        schema = FIELDS
-        for endpoint in endpoints:
-            schema = schema.append(pa.field(endpoint.name, pa.string())).append(
-                pa.field(days_column(endpoint), pa.int64())
-            )
-        for name in names:
-            values = [row.get(name) for row in rows]
-            numeric = all(value is None or isinstance(value, float) for value in values)
-            schema = schema.append(pa.field(name, pa.float64() if numeric else pa.string()))
-            if not numeric:
-                for row in rows:
-                    row[name] = None if row.get(name) is None else str(row[name])
-        return cls(pa.Table.from_pylist(rows, schema=schema), endpoints)
+            builder.add(entry)
+        return builder.finish()[0]
 
     def to_bytes(self) -> bytes:
         buffer = io.BytesIO()
@@ -111,6 +96,10 @@ class Catalogue:
     def columns(self) -> list[str]:
         return list(self._table.schema.names)
 
+    def kinds(self) -> list[tuple[str, int, int]]:
+        """(kind, its first row in the whole table, how many it has) of each kind."""
+        return [(kind, start, count) for kind, (start, count) in self._starts.items()]
+
     def count(self, kind: str) -> int:
         return self._starts[kind][1] if kind in self._starts else 0
 
@@ -119,6 +108,12 @@ class Catalogue:
         start, count = self._starts[kind]
         picked: npt.NDArray[Any] = self._table.column(column).slice(start, count).to_numpy(zero_copy_only=False)
         return picked
+
+    def patient_codes(self, kind: str) -> npt.NDArray[np.int64]:
+        """A number for each patient of a kind (n,), in the order of its rows; who has one name in one cohort is one."""
+        names = zip(self.values("cohort", kind), self.values("patient_id", kind), strict=True)
+        codes: dict[tuple[str, str], int] = {}
+        return np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
 
     def case(self, kind: str, row: int) -> Case:
         start, _ = self._starts[kind]
@@ -166,6 +161,75 @@ class Catalogue:
             start, count = starts.get(kind, (place, 0))
             starts[kind] = (start, count + 1)
         return starts
+
+
+class CatalogueBuilder:
+    """Takes cases one by one, in any order, and keeps them small: a table of a thousand at a time."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = tuple(endpoints)
+        self._rows: list[dict[str, Any]] = []
+        self._parts: list[pa.Table] = []
+        self._fixed = FIELDS
+        for endpoint in endpoints:
+            for name, type_ in ((endpoint.name, pa.string()), (days_column(endpoint), pa.int64())):
+                self._fixed = self._fixed.append(pa.field(name, type_))
+
+    def add(self, entry: Archived) -> None:
+        self._rows.append(_row(entry, -1, self._endpoints))
+        if len(self._rows) >= ROWS_AT_ONCE:
+            self._flush()
+
+    def finish(self) -> tuple[Catalogue, RowNumbers]:
+        """(the catalogue, sorted by kind and case_id; which of the cases, as they were added, each of its rows is).
+
+        Raises ValueError where an endpoint or clinical field has the name of another column.
+        """
+        import pyarrow.compute as pc  # only whoever builds needs it
+
+        self._flush()
+        names = sorted({name for part in self._parts for name in part.schema.names} - set(self._fixed.names))
+        require_distinct_columns(self._endpoints, names)
+        schema = self._fixed
+        for name in names:  # a column of numbers where every cell is one
+            types = {part.schema.field(name).type for part in self._parts if name in part.schema.names}
+            schema = schema.append(pa.field(name, pa.float64() if types == {pa.float64()} else pa.string()))
+        table = pa.concat_tables([_as(part, schema) for part in self._parts]) if self._parts else schema.empty_table()
+        order = pc.sort_indices(table, sort_keys=[("kind", "ascending"), ("case_id", "ascending")])
+        table = table.take(order)
+        kinds = table.column("kind").to_pylist()
+        first: dict[str, int] = {}
+        rows = [place - first.setdefault(kind, place) for place, kind in enumerate(kinds)]
+        table = table.set_column(FIELDS.get_field_index("row"), FIELDS.field("row"), pa.array(rows, pa.int64()))
+        return Catalogue(table, self._endpoints), np.asarray(order, np.int64)
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        schema = self._fixed
+        for name in sorted({name for row in self._rows for name in row} - set(self._fixed.names)):
+            values = [row.get(name) for row in self._rows]
+            is_number = all(value is None or isinstance(value, float) for value in values)
+            schema = schema.append(pa.field(name, pa.float64() if is_number else pa.string()))
+            if not is_number:
+                for row in self._rows:
+                    row[name] = None if row.get(name) is None else str(row[name])
+        self._parts.append(pa.Table.from_pylist(self._rows, schema=schema))
+        self._rows.clear()
+
+
+def _as(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with all columns of the schema, in its order; numbers become text as Python writes them."""
+    columns = []
+    for field in schema:
+        if field.name not in part.schema.names:
+            columns.append(pa.nulls(part.num_rows, field.type))
+        elif part.schema.field(field.name).type == field.type:
+            columns.append(part.column(field.name))
+        else:
+            texts = [None if value is None else str(value) for value in part.column(field.name).to_pylist()]
+            columns.append(pa.array(texts, field.type))
+    return pa.table(columns, schema=schema)
 
 
 def days_column(endpoint: Endpoint) -> str:

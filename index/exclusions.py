@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 from index.case import Case
+from index.denied import DenyList
 
 
 class ExclusionError(Exception):
@@ -19,6 +20,7 @@ class Exclusions:
 
     names: frozenset[str] = frozenset()
     sha256: str | None = None  # of the list's bytes, for the manifest; None where there is no list
+    denied: DenyList = field(default_factory=DenyList)  # who was purged from the index
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -40,7 +42,16 @@ class Exclusions:
         return self.cover_any((case.patient_id, case.case_id, *case.uids))
 
     def cover_any(self, names: Iterable[str | None]) -> bool:
-        return bool(self.names) and any(_folded(name) in self.names for name in names if name)
+        return self.cover_somebody and any(
+            _folded(name) in self.names or self.denied.covers(name) for name in names if name
+        )
+
+    @property
+    def cover_somebody(self) -> bool:
+        return bool(self.names or self.denied.digests)
+
+    def with_denied(self, denied: DenyList) -> "Exclusions":
+        return replace(self, denied=denied)
 
 
 def _folded(name: str) -> str:

@@ -1,8 +1,7 @@
-"""Several cohorts -> one list of cases, and what is refused before any scan is read."""
+"""Several cohorts -> one stream of cases, and what is refused before any scan is read."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from index.case import Case, Endpoint, Rejected
@@ -13,49 +12,66 @@ from index.exclusions import NO_EXCLUSIONS, Exclusions
 LONGEST_NAME = 255  # bytes in the name of a file on every usual file system
 
 
-@dataclass(frozen=True)
 class Intake:
-    """What the cohorts offer."""
+    """What the cohorts, each given as `READER=PATH`, offer but what is excluded. Iterate it once; `counts`, `seen` and
+    `excluded` are whole when that has ended.
 
-    cohorts: dict[str, str]  # name -> where it was read from
-    endpoints: tuple[Endpoint, ...]  # of all cohorts, the first title of each name
-    cases: list[Case]
-    rejected: list[Rejected]  # cases that cannot be indexed whatever their scans hold
-    counts: dict[str, int] = field(default_factory=dict)  # what else the cohorts found, in words
-    exclusions: Exclusions = NO_EXCLUSIONS
-    excluded: int = 0  # cases left out for the exclusions' sake
+    Raises `CohortError`, also while it is iterated.
+    """
+
+    def __init__(self, arguments: Sequence[str], exclusions: Exclusions = NO_EXCLUSIONS) -> None:
+        self._arguments = arguments
+        self._cohorts = [open_cohort(argument) for argument in arguments]
+        _require_distinct_names(self._cohorts)
+        by_name: dict[str, Endpoint] = {}
+        for cohort in self._cohorts:
+            for endpoint in cohort.endpoints:
+                by_name.setdefault(endpoint.name, endpoint)
+        self.endpoints = tuple(by_name.values())  # of all cohorts, the first title of each name
+        self.cohorts = {cohort.name: cohort.source for cohort in self._cohorts}  # name -> where it was read from
+        self.exclusions = exclusions
+        self.seen = 0  # cases offered, the rejected among them
+        self.excluded = 0
 
     @property
-    def seen(self) -> int:
-        return len(self.cases) + len(self.rejected)
+    def counts(self) -> dict[str, int]:
+        """What else the cohorts found, in words."""
+        return {
+            what if len(self._cohorts) == 1 else f"{cohort.name}: {what}": count
+            for cohort in self._cohorts
+            for what, count in cohort.counts.items()
+        }
 
+    def taken(self) -> tuple[list[Case], list[Rejected]]:
+        """(the cases, those refused), for who wants all at once."""
+        offered = list(self)
+        return (
+            [one for one in offered if isinstance(one, Case)],
+            [one for one in offered if isinstance(one, Rejected)],
+        )
 
-def take_in(arguments: Sequence[str], exclusions: Exclusions = NO_EXCLUSIONS) -> Intake:
-    """The cases of all cohorts, each given as `READER=PATH`, but those excluded. Raises `CohortError`."""
-    cohorts = [open_cohort(argument) for argument in arguments]
-    _require_distinct_names(cohorts)
-    by_name: dict[str, Endpoint] = {}
-    for cohort in cohorts:
-        for endpoint in cohort.endpoints:
-            by_name.setdefault(endpoint.name, endpoint)
-    endpoints = tuple(by_name.values())
-    found = [case for cohort in cohorts for case in cohort.iter_cases()]
-    offered = [case for case in found if not exclusions.cover(case)]
-    try:
-        require_distinct_columns(endpoints, {name for case in offered for name in case.clinical})
-    except ValueError as error:
-        raise CohortError(f"{', '.join(arguments)}: {error}") from error
-    cases, rejected = _sifted(offered)
-    sources = {cohort.name: cohort.source for cohort in cohorts}
-    return Intake(sources, endpoints, cases, rejected, _counts(cohorts), exclusions, excluded=len(found) - len(offered))
+    def __iter__(self) -> Iterator[Case | Rejected]:
+        """The cases, and those that cannot be indexed whatever their scans hold; of equal ids the first is kept."""
+        owners: dict[str, str] = {}  # case_id -> cohort
+        columns: set[str] = set()
+        for cohort in self._cohorts:
+            for case in cohort.iter_cases():
+                if self.exclusions.cover(case):
+                    self.excluded += 1
+                    continue
+                self.seen += 1
+                if not columns.issuperset(case.clinical):
+                    columns |= case.clinical.keys()
+                    self._require_distinct_columns(columns)
+                rejected = _refused(case, owners)
+                owners.setdefault(case.case_id, case.cohort)
+                yield rejected or case
 
-
-def _counts(cohorts: Sequence[Cohort]) -> dict[str, int]:
-    return {
-        what if len(cohorts) == 1 else f"{cohort.name}: {what}": count
-        for cohort in cohorts
-        for what, count in cohort.counts.items()
-    }
+    def _require_distinct_columns(self, clinical: Iterable[str]) -> None:
+        try:
+            require_distinct_columns(self.endpoints, clinical)
+        except ValueError as error:
+            raise CohortError(f"{', '.join(self._arguments)}: {error}") from error
 
 
 def _require_distinct_names(cohorts: Iterable[Cohort]) -> None:
@@ -67,27 +83,18 @@ def _require_distinct_names(cohorts: Iterable[Cohort]) -> None:
             )
 
 
-def _sifted(offered: Iterable[Case]) -> tuple[list[Case], list[Rejected]]:
-    """(the cases that can be indexed, the others with the reason); of equal ids the first is kept."""
-    kept: dict[str, Case] = {}
-    rejected = []
-    for case in offered:
-        fault = _fault_of_names(case)
-        if fault:
-            rejected.append(Rejected.of(case, "unusable-name", fault))
-        elif case.case_id in kept:
-            owner = kept[case.case_id].cohort
-            rejected.append(
-                Rejected.of(
-                    case,
-                    "repeated-case-id",
-                    f"a case of cohort {owner!r} has the same id as this one of cohort {case.cohort!r}; ids must be "
-                    "unique over all cohorts; the first one was kept",
-                )
-            )
-        else:
-            kept[case.case_id] = case
-    return list(kept.values()), rejected
+def _refused(case: Case, owners: dict[str, str]) -> Rejected | None:
+    fault = _fault_of_names(case)
+    if fault:
+        return Rejected.of(case, "unusable-name", fault)
+    if case.case_id in owners:
+        return Rejected.of(
+            case,
+            "repeated-case-id",
+            f"a case of cohort {owners[case.case_id]!r} has the same id as this one of cohort {case.cohort!r}; ids must be "
+            "unique over all cohorts; the first one was kept",
+        )
+    return None
 
 
 def _fault_of_names(case: Case) -> str | None:

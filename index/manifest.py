@@ -2,14 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from index.case import Endpoint
 
 FORMAT = 2
-TEXTS = ("name", "created", "encoder", "fingerprint", "store", "exclusions", "code_version")
+TEXTS = ("name", "created", "encoder", "fingerprint", "store", "exclusions", "denied", "code_version")
 NUMBERS = ("dim", "patients", "seen", "excluded", "format")
 TABLES = {
     "cases": int,
@@ -17,6 +17,8 @@ TABLES = {
     "cohorts": str,
     "counts": int,
     "files": str,
+    "likeness": list,
+    "health": float,
 }  # a JSON object, and what its values are
 
 
@@ -42,6 +44,11 @@ class IndexManifest:
     counts: Mapping[str, int]  # what else the cohorts found, in words -> how many
     exclusions: str  # sha256 of the exclusion list; empty where there was none
     excluded: int  # cases left out for its sake
+    denied: str  # fingerprint of the deny-list of purged names; empty where nobody was purged
+    likeness: Mapping[
+        str, Sequence[float]
+    ]  # kind -> percentiles 0 to 100 of the similarity to the nearest other patient
+    health: Mapping[str, float]  # figures such as xray_hubness
     endpoints: tuple[Endpoint, ...]
     files: Mapping[str, str]  # relative path -> sha256
     code_version: str

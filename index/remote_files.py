@@ -90,6 +90,21 @@ def fetch(location: str, folder: Path) -> Path:
     return target
 
 
+def remote_stamps(location: str) -> list[tuple[str, int, str]]:
+    """(name below, size, ETag or time of change) of the file, or of all files of the prefix. Raises OSError."""
+    try:
+        system, path = _opened(location)
+        found = {path: system.info(path)} if system.isfile(path) else system.find(path, detail=True)
+        if not found:
+            raise FileNotFoundError(f"{location}: not there any more")
+    except Exception as error:
+        raise as_os_error(error, location) from error
+    return [
+        (name[len(path) :] or _name(path), int(each["size"]), str(each.get("ETag") or each.get("LastModified")))
+        for name, each in found.items()
+    ]
+
+
 def _opened(url: str) -> tuple[Any, str]:
     """(the file system, the path on it). It remembers no listing: what is gone must be seen to be gone."""
     system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)

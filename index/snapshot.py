@@ -18,6 +18,8 @@ from index.transform import Centring
 
 CURRENT = "CURRENT"
 SNAPSHOTS = "snapshots"
+READINGS = "readings.parquet"
+ANSWERS = "answers.json"
 
 
 class SnapshotError(Exception):
@@ -40,7 +42,7 @@ class Snapshot:
 
         Raises `SnapshotError`.
         """
-        path = self._checked_once(f"{kind}/signatures.npy")
+        path = self.checked(f"{kind}/signatures.npy")
         try:
             rows: npt.NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -49,7 +51,7 @@ class Snapshot:
 
     def preview(self, case_id: str) -> bytes | None:
         """A small JPEG of the case, or None. Raises `SnapshotError`."""
-        path = self._checked_once("previews.sqlite")
+        path = self.checked("previews.sqlite")
         try:
             with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
                 found = connection.execute("SELECT jpeg FROM previews WHERE case_id = ?", (case_id,)).fetchone()
@@ -57,8 +59,11 @@ class Snapshot:
             raise SnapshotError(f"{path}: cannot be read ({error}); rebuild the index") from error
         return None if found is None else bytes(found[0])
 
-    def _checked_once(self, name: str) -> Path:
-        """The file's path, its hash compared before the first use only: these files are too large for every use."""
+    def checked(self, name: str) -> Path:
+        """The path of one of the manifest's files, its hash compared before the first use only: these files are too large for every use.
+
+        Raises `SnapshotError`.
+        """
         path = self.path / name
         if name not in self._whole:
             try:
@@ -122,7 +127,7 @@ def verify(folder: Path, *, sample: int = 50) -> None:
     """Every file has its hash, signatures are unit and finite, and sampled cases find themselves. Raises `SnapshotError`."""
     snapshot = open_snapshot(folder)
     for name in snapshot.manifest.files:
-        snapshot._checked_once(name)
+        snapshot.checked(name)
     for kind, store in snapshot.stores.items():
         rows = snapshot.signatures(kind)
         if rows.shape != (store.count, store.dim) or not np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3):

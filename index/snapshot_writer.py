@@ -1,29 +1,43 @@
 """Writes a snapshot beside the published one, verifies it, and switches to it."""
 
+import dataclasses
 import hashlib
-import os
+import json
 import secrets
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index.building import BuildFolder, sweep
-from index.case import Endpoint, Rejected
-from index.catalogue import Archived, Catalogue
+from index.case import Case, Endpoint, Rejected
+from index.catalogue import ROWS_AT_ONCE, Catalogue, CatalogueBuilder, RowNumbers
+from index.checks import Checked
+from index.health import Health, health_of
+from index.lock import LOCK
 from index.manifest import IndexManifest
-from index.snapshot import CURRENT, SNAPSHOTS, SnapshotError, verify
+from index.parts import PARTS, SIGNATURES, flush_path, flush_tree
+from index.readings import SCHEMA, Reading, Seen, table_of
+from index.snapshot import ANSWERS, CURRENT, READINGS, SNAPSHOTS, Snapshot, SnapshotError, open_snapshot, verify
 from index.store import file_name, store_class
 from index.transform import Centring
 
 BUILDING = "building"
+MANIFEST, CASES, REJECTED, PREVIEWS, TRANSFORM = (
+    "manifest.json",
+    "cases.parquet",
+    "rejected.parquet",
+    "previews.sqlite",
+    "transform.npz",
+)
+ARRIVED = "arrived.f32"
+OWNER = ("cohort", "patient_id")
 
 
 @dataclass(frozen=True)
@@ -38,13 +52,13 @@ class Build:
     store: str
     counts: Mapping[str, int] = field(default_factory=dict)  # what else the cohorts found
     exclusions: str = ""  # sha256 of the exclusion list
+    denied: str = ""  # fingerprint of the deny-list
+    seen: int = 0  # scans offered
+    excluded: int = 0
 
 
 def prepare_index_folder(index: Path) -> None:
-    """Make the folder, or say that it cannot be written to, before any work is done; sweep what killed builds left.
-
-    Raises `SnapshotError`.
-    """
+    """Make the folder, or say that it cannot be written to, before any work is done. Raises `SnapshotError`."""
     try:
         (index / BUILDING).mkdir(parents=True, exist_ok=True)
         (index / SNAPSHOTS).mkdir(exist_ok=True)
@@ -55,103 +69,177 @@ def prepare_index_folder(index: Path) -> None:
         raise SnapshotError(
             f"{index}: cannot be written to ({error.strerror}); choose another --index or its permissions"
         ) from error
-    sweep(index / BUILDING)
+
+
+def sweep(index: Path) -> None:
+    """Remove what killed writers left, but finished parts. Only for who holds the index's lock."""
+    for path in (index / BUILDING).iterdir():
+        if path.name in (PARTS, LOCK):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 class SnapshotWriter:
-    """Writes one snapshot under `building/`; nothing is visible to readers before `publish`. Raises `SnapshotError`."""
+    """Writes one snapshot under `building/`, case by case in any order; nothing is visible to readers before `publish`.
 
-    def __init__(self, index: Path) -> None:
+    All raise `SnapshotError`; then the snapshot that was current still is.
+    """
+
+    def __init__(self, index: Path, endpoints: Sequence[Endpoint], *, name: str | None = None) -> None:
         self._index = index
-        self.name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        self._folder = index / BUILDING / self.name
-        with _writing(self._folder):
-            self._held = BuildFolder(self._folder)
-            self._previews = sqlite3.connect(self._folder / "previews.sqlite")
+        self.name = name or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        self.folder = index / BUILDING / self.name
+        self._catalogue = CatalogueBuilder(endpoints)
+        self._seen: list[Seen] = []  # in the order of arrival
+        self._rejected: list[Rejected] = []
+        self._rejected_seen: list[Seen] = []
+        self._dim = 0
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True)
+            self._previews = sqlite3.connect(self.folder / PREVIEWS)
             self._previews.execute("CREATE TABLE previews (case_id TEXT PRIMARY KEY, jpeg BLOB NOT NULL) WITHOUT ROWID")
+            self._arrived = (self.folder / ARRIVED).open("wb")  # signatures as they come; sorted at the end
 
-    def add_previews(self, previews: Iterable[tuple[str, bytes]]) -> None:
-        with _writing(self._folder):
-            self._previews.executemany("INSERT INTO previews VALUES (?, ?)", previews)
+    def add(self, case: Case, seen: Seen, reading: Reading) -> None:
+        """A case with what reading its scan gave."""
+        with _writing(self.folder):
+            self._catalogue.add(reading.facts.archived(case))
+            self._seen.append(seen)
+            self._dim = len(reading.signature)
+            self._arrived.write(np.ascontiguousarray(reading.signature, np.float32).tobytes())
+            self._previews.execute("INSERT INTO previews VALUES (?, ?)", (case.case_id, reading.preview))
 
-    def publish(
-        self,
-        build: Build,
-        archived: Sequence[Archived],
-        signatures: npt.NDArray[np.float32],
-        rejected: Sequence[Rejected],
-        *,
-        seen: int,
-        excluded: int = 0,
-    ) -> IndexManifest:
-        """Write, read back and verify, then make it the current one. `signatures` (n, d) go with `archived` in any order.
+    def reject(self, rejected: Rejected, seen: Seen | None = None) -> None:
+        """A case that cannot be indexed; `seen` where its scan was looked at."""
+        self._rejected.append(rejected)
+        if seen:
+            self._rejected_seen.append(seen)
 
-        Raises `SnapshotError`; then the snapshot that was current still is.
-        """
-        order = sorted(range(len(archived)), key=lambda place: (archived[place].kind, archived[place].case.case_id))
-        cases = [archived[place] for place in order]
-        rows = signatures[order]
-        with _writing(self._folder):
+    @property
+    def indexed(self) -> int:
+        return len(self._seen)
+
+    @property
+    def rejected(self) -> list[Rejected]:
+        return self._rejected
+
+    def publish(self, build: Build, check: Callable[[Snapshot], Checked] | None = None) -> IndexManifest:
+        """Write, read back, verify and `check`, then make it the current one."""
+        manifest = self.finish(build, check)
+        with _writing(self.folder):
+            self.move_in()
+            make_current(self._index, self.name)
+        return manifest
+
+    def finish(self, build: Build, check: Callable[[Snapshot], Checked] | None = None) -> IndexManifest:
+        """Write, read back, verify and `check` the snapshot where it was built."""
+        with _writing(self.folder):
             self._previews.commit()
             self._previews.close()
-            self._write("cases.parquet", Catalogue.build(cases, build.endpoints).to_bytes())
-            self._write("rejected.parquet", _rejected_bytes(rejected))
-            for kind in sorted({case.kind for case in cases}):
-                self._write_kind(kind, rows[[case.kind == kind for case in cases]], build.store)
-            manifest = IndexManifest(
-                name=self.name,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                encoder=build.encoder,
-                fingerprint=build.fingerprint,
-                dim=signatures.shape[1],
-                store=build.store,
-                cases=_counts(case.kind for case in cases),
-                patients=len({(case.case.cohort, case.case.patient_id) for case in cases}),
-                seen=seen,
-                rejected=_counts(entry.reason for entry in rejected),
-                cohorts=build.cohorts,
-                counts=build.counts,
-                exclusions=build.exclusions,
-                excluded=excluded,
-                endpoints=build.endpoints,
-                files={
-                    str(path.relative_to(self._folder)): _sha256(path)
-                    for path in sorted(self._folder.rglob("*"))
-                    if path.is_file()
-                },
-                code_version=build.code_version,
-            )
-            self._write("manifest.json", manifest.to_json().encode())
-            verify(self._folder)
-            self._switch()
-            self._held.release()
+            self._arrived.close()
+            catalogue, order = self._catalogue.finish()
+            (self.folder / CASES).write_bytes(catalogue.to_bytes())
+            (self.folder / REJECTED).write_bytes(_rejected_bytes(self._rejected))
+            healths = self._write_kinds(catalogue, order, build.store)
+            self._write_readings(catalogue, order)
+            (self.folder / ARRIVED).unlink()
+            answers = {kind: health.answers for kind, health in healths.items()}
+            (self.folder / ANSWERS).write_text(json.dumps(answers))
+            manifest = self._manifest(build, catalogue, healths)
+            (self.folder / MANIFEST).write_text(manifest.to_json())
+            verify(self.folder)
+            if check:
+                figures = check(open_snapshot(self.folder)).figures
+                manifest = dataclasses.replace(manifest, health={**manifest.health, **figures})
+                (self.folder / MANIFEST).write_text(manifest.to_json())
         return manifest
+
+    def move_in(self) -> None:
+        """From `building/` to the snapshots, flushed to the disk. Raises OSError."""
+        flush_tree(self.folder)
+        self.folder.rename(self._index / SNAPSHOTS / self.name)
+        flush_path(self._index / SNAPSHOTS)
 
     def discard(self) -> None:
         """Remove what was written, after a failure."""
         self._previews.close()
-        self._held.release()
+        self._arrived.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _write_kind(self, kind: str, rows: npt.NDArray[np.float32], store: str) -> None:
-        (self._folder / kind).mkdir()
-        np.save(self._folder / kind / "signatures.npy", rows)
-        transform = Centring.fit(rows)
-        self._write(f"{kind}/transform.npz", transform.to_bytes())
-        self._write(f"{kind}/{file_name(store)}", store_class(store).build(transform.apply(rows)).to_bytes())
+    def _write_kinds(self, catalogue: Catalogue, order: RowNumbers, store: str) -> dict[str, Health]:
+        arrived = (
+            np.memmap(self.folder / ARRIVED, np.float32, "r", shape=(len(order), self._dim)) if len(order) else None
+        )
+        found = {}
+        for kind, start, count in catalogue.kinds():
+            (self.folder / kind).mkdir()
+            path = self.folder / kind / SIGNATURES
+            rows = np.lib.format.open_memmap(path, "w+", np.float32, (count, self._dim))
+            for at in range(0, count, ROWS_AT_ONCE):
+                assert arrived is not None
+                rows[at : at + ROWS_AT_ONCE] = arrived[order[start + at : start + min(at + ROWS_AT_ONCE, count)]]
+            rows.flush()
+            transform = Centring.fit(rows)
+            (self.folder / kind / TRANSFORM).write_bytes(transform.to_bytes())
+            centred = transform.apply(rows)
+            (self.folder / kind / file_name(store)).write_bytes(store_class(store).build(centred).to_bytes())
+            case_ids = catalogue.values("case_id", kind)
+            found[kind] = health_of(centred, catalogue.patient_codes(kind), list(case_ids))
+        return found
 
-    def _write(self, name: str, content: bytes) -> None:
-        (self._folder / name).write_bytes(content)
+    def _write_readings(self, catalogue: Catalogue, order: RowNumbers) -> None:
+        rows = [row for _, _, count in catalogue.kinds() for row in range(count)]
+        with pq.ParquetWriter(self.folder / READINGS, SCHEMA) as writer:
+            for at in range(0, len(order), ROWS_AT_ONCE):
+                part = order[at : at + ROWS_AT_ONCE].tolist()
+                writer.write_table(
+                    table_of(zip((self._seen[place] for place in part), rows[at : at + ROWS_AT_ONCE], strict=True))
+                )
+            writer.write_table(table_of((seen, None) for seen in self._rejected_seen))
 
-    def _switch(self) -> None:
-        for path in [*self._folder.rglob("*"), self._folder]:
-            _flush(path)
-        self._folder.rename(self._index / SNAPSHOTS / self.name)
-        _flush(self._index / SNAPSHOTS)
-        pending = self._index / f"{CURRENT}.new"
-        pending.write_text(self.name + "\n")
-        _flush(pending)
-        pending.replace(self._index / CURRENT)
-        _flush(self._index)
+    def _manifest(self, build: Build, catalogue: Catalogue, healths: Mapping[str, Health]) -> IndexManifest:
+        kinds = catalogue.kinds()
+        owners = {
+            owner for kind, _, _ in kinds for owner in zip(*(catalogue.values(n, kind) for n in OWNER), strict=True)
+        }
+        return IndexManifest(
+            name=self.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            encoder=build.encoder,
+            fingerprint=build.fingerprint,
+            dim=self._dim,
+            store=build.store,
+            cases={kind: count for kind, _, count in kinds},
+            patients=len(owners),
+            seen=build.seen,
+            rejected=_counts(entry.reason for entry in self._rejected),
+            cohorts=build.cohorts,
+            counts=build.counts,
+            exclusions=build.exclusions,
+            excluded=build.excluded,
+            denied=build.denied,
+            likeness={kind: list(health.likeness) for kind, health in healths.items()},
+            health={f"{kind}_hubness": health.hubness for kind, health in healths.items()},
+            endpoints=build.endpoints,
+            files={
+                str(path.relative_to(self.folder)): _sha256(path)
+                for path in sorted(self.folder.rglob("*"))
+                if path.is_file() and path.name != MANIFEST
+            },
+            code_version=build.code_version,
+        )
+
+
+def make_current(index: Path, name: str) -> None:
+    """Switch to a snapshot, in one step that survives a power cut. Raises OSError."""
+    pending = index / f"{CURRENT}.new"
+    pending.write_text(name + "\n")
+    flush_path(pending)
+    pending.replace(index / CURRENT)
+    flush_path(index)
 
 
 @contextmanager
@@ -180,12 +268,3 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """fsync a file or folder, so that a power cut after the switch finds it whole."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,7 +12,7 @@ import build_index
 from index.archive_files import open_files
 from index.case import Case
 from index.cohort import CohortError, open_cohort
-from index.intake import take_in
+from index.stock import take_stock
 from index.local_copies import LocalCopies
 from index.snapshot import open_current
 from tests.buckets import Wire, running_bucket
@@ -111,14 +111,14 @@ def test_an_index_is_built_from_a_bucket_and_a_key_that_goes_meanwhile_is_reject
 ) -> None:
     import boto3
 
-    listed = take_in
+    listed = take_stock
 
     def then_withdrawn(*arguments: Any) -> Any:
-        intake = listed(*arguments)
+        stock = listed(*arguments)
         boto3.client("s3").delete_object(Bucket="nccid", Key="some/where/training/xray/Covid1/s/x/1.2.dcm")
-        return intake
+        return stock
 
-    monkeypatch.setattr("build_index.take_in", then_withdrawn)
+    monkeypatch.setattr("index.building.take_stock", then_withdrawn)
     arguments = ["--cohort", f"nccid={URL}", "--index", str(tmp_path / "i"), "--encoder", "histogram", "--json"]
     result = CliRunner().invoke(build_index.main, arguments)
     assert result.exit_code == 0, result.output

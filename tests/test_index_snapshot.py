@@ -14,15 +14,17 @@ import pytest
 
 from index.case import Case, Endpoint, Event, Outcome, Rejected, State
 from index.catalogue import Archived, Catalogue, FilterError
+from index.lock import IndexLock, LockedError
+from index.readings import Facts, Reading, Seen
 from index.snapshot import Snapshot, SnapshotError, current_folder, open_current
-from index.snapshot_writer import Build, SnapshotWriter, prepare_index_folder
+from index.snapshot_writer import Build, SnapshotWriter, prepare_index_folder, sweep
 from index.transform import Centring
 
 ENDPOINTS = (Endpoint("died", "death"),)
 
 
-def archived(number: int) -> Archived:
-    case = Case(
+def case(number: int) -> Case:
+    return Case(
         case_id=f"c{number:03}",
         patient_id=f"p{number // 2}",
         cohort="made",
@@ -32,19 +34,25 @@ def archived(number: int) -> Archived:
         age_years=50.0 + number,
         clinical={"crp_mg_l": float(number), "note": "x" if number else None},
     )
-    return Archived(case, "xray", f"hash{number}", ("a flag",))
+
+
+def written(index: Path, rows: npt.NDArray[np.float32]) -> SnapshotWriter:
+    """A writer that was given a case for each row, backwards."""
+    prepare_index_folder(index)
+    writer = SnapshotWriter(index, ENDPOINTS)
+    for number in reversed(range(len(rows))):
+        facts = Facts("xray", f"hash{number}", ("a flag",))
+        seen = Seen(f"c{number:03}", f"stamp{number}", "record", facts)
+        writer.add(case(number), seen, Reading(facts, rows[number], b"jpeg"))
+    writer.reject(Rejected("bad", "/films/bad.dcm", "no-pixels", "no pixels"))
+    return writer
 
 
 def publish(index: Path, count: int = 30, *, store: str = "faiss", seed: int = 0) -> str:
-    prepare_index_folder(index)
-    writer = SnapshotWriter(index)
     rows = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    backwards = [archived(number) for number in reversed(range(count))]
-    writer.add_previews((entry.case.case_id, b"jpeg") for entry in backwards)
-    build = Build("histogram", "histogram:1", {"made": "/films"}, ENDPOINTS, "0", store)
-    rejected = [Rejected("bad", "/films/bad.dcm", "no-pixels", "no pixels")]
-    return writer.publish(build, backwards, rows[::-1], rejected, seen=count + 1).name
+    build = Build("histogram", "histogram:1", {"made": "/films"}, ENDPOINTS, "0", store, seen=count + 1)
+    return written(index, rows).publish(build).name
 
 
 @pytest.fixture
@@ -54,8 +62,8 @@ def snapshot(tmp_path: Path) -> Snapshot:
 
 
 def test_a_snapshot_returns_what_was_put_in(snapshot: Snapshot) -> None:
-    case = snapshot.catalogue.case("xray", 3)
-    assert case == archived(3).case
+    found = snapshot.catalogue.case("xray", 3)
+    assert found == case(3)
     assert snapshot.preview("c003") == b"jpeg" and snapshot.preview("none") is None
     manifest = snapshot.manifest
     assert (manifest.cases, manifest.patients, manifest.seen, manifest.rejected) == (
@@ -151,23 +159,40 @@ def test_a_manifest_of_other_content_is_refused(tmp_path: Path, change: dict[str
 
 @pytest.mark.parametrize("name", ["SITE", "site", "died_days"])
 def test_a_catalogue_whose_columns_repeat_is_refused(name: str) -> None:
-    catalogue = Catalogue.build([archived(0)], ENDPOINTS)
+    catalogue = Catalogue.build([Archived(case(0), "xray", "hash", ())], ENDPOINTS)
     doubled = Catalogue(catalogue._table.append_column(name, pa.array([1])), ENDPOINTS)
     with pytest.raises(ValueError, match=f"two columns {name.lower()}"):
         Catalogue.from_bytes(doubled.to_bytes(), ENDPOINTS)
 
 
-def test_what_a_killed_build_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+HOLDER = """
+import os, pathlib, sys, time
+from index.lock import IndexLock
+from index.snapshot_writer import SnapshotWriter
+index = pathlib.Path(sys.argv[1])
+with IndexLock(index / "building", purpose="build"):
+    SnapshotWriter(index, ())
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_build_is_told_who_holds_the_lock_and_a_killed_ones_is_taken_over(tmp_path: Path) -> None:
     prepare_index_folder(tmp_path)
-    script = f"import os, pathlib; from index.snapshot_writer import *; w = SnapshotWriter(pathlib.Path({str(tmp_path)!r})); os.kill(os.getpid(), 9)"
-    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1], check=False)
-    killed = {entry.name for entry in (tmp_path / "building").iterdir()}
-    writing = SnapshotWriter(tmp_path)
-    prepare_index_folder(tmp_path)
-    assert len(killed) == 2  # a folder and its lock
-    assert {entry.name for entry in (tmp_path / "building").iterdir()} == {writing.name, f"{writing.name}.lock"}
-    writing.discard()
-    assert not any((tmp_path / "building").iterdir())
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout and holder.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match=f"a build works on this index since .* process {holder.pid} on "):
+            IndexLock(tmp_path / "building", purpose="build").__enter__()
+        holder.kill()
+    assert len(list((tmp_path / "building").iterdir())) == 2  # the lock, and what was being written
+    with IndexLock(tmp_path / "building", purpose="build") as lock:
+        assert lock.took_over and f"process {holder.pid}" in lock.took_over
+        sweep(tmp_path)
+    assert [path.name for path in (tmp_path / "building").iterdir()] == ["LOCK"]
+    with IndexLock(tmp_path / "building", purpose="build") as lock:
+        assert lock.took_over is None  # the last one ended well
 
 
 def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
@@ -190,10 +215,10 @@ def test_an_index_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_build_that_fails_to_verify_leaves_the_current_snapshot(tmp_path: Path) -> None:
     first = publish(tmp_path)
-    writer = SnapshotWriter(tmp_path)
     build = Build("histogram", "histogram:1", {}, ENDPOINTS, "0", "faiss")
+    writer = written(tmp_path, np.full((30, 8), np.nan, np.float32))
     with pytest.raises(SnapshotError, match="unit rows"):
-        writer.publish(build, [archived(n) for n in range(30)], np.full((30, 8), np.nan, np.float32), [], seen=30)
+        writer.publish(build)
     writer.discard()
     assert current_folder(tmp_path).name == first
     assert not any((tmp_path / "building").iterdir())

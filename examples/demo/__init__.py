@@ -6,5 +6,6 @@ truth is known for every film. Every virtual patient is a deformation of one rea
 LIDC-IDRI, https://doi.org/10.7937/K9/TCIA.2015.LO9QL9SX). The patients, hospitals and records are invented.
 
 A patient travels in a line: `anatomy` (the CT) -> `patient` (who) -> `volume` (their deformed body) -> `lesions` (their
-disease) -> `radiograph` (the projection) -> `film` (exposure and processing) -> `dicom` and `warehouse` (files).
+disease) -> `radiograph` (the projection) -> `film` (exposure and processing) -> `dicom` (files), in
+`examples.nccid`'s tree and its hand.
 """

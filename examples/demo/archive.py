@@ -19,7 +19,7 @@ from examples.demo.dicom import Header, film_dataset
 from examples.demo.plan import PatientPlan, Visit, plan_archive
 from examples.demo.record import data_record, status_record
 from examples.demo.rendering import Film, iter_films
-from examples.demo.warehouse import Warehouse, write_dicom
+from examples.nccid.warehouse import Warehouse, write_dicom
 
 _VIEW_RECORDED_SHARE, _RLE_SHARE = 0.85, 0.05
 

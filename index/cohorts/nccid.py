@@ -14,6 +14,7 @@ from index.cohort import CohortError
 from index.cohorts.date_habits import DateHabits
 from index.cohorts.nccid_clinical import ClinicalFile, ClinicalFiles, Record, clinical_record
 from index.cohorts.nccid_header import file_header, header_text, json_header, scan_date
+from index.cohorts.nccid_scan import AtScan
 
 FILMS = "xray"
 OTHERS = "unknown"  # where the loader puts what is no CR, DX, CT or MR: some of it are films by another name
@@ -99,13 +100,14 @@ class NccidCohort:
     def _cases(self, scans: list[_Scan], files: ClinicalFiles, habits: DateHabits) -> Iterator[Case]:
         """All cases of one patient."""
         dates = {scan.taken for scan in scans if scan.taken}
+        film_dates = {scan.taken for scan in scans if scan.taken and scan.place.tree == FILMS}
         record = clinical_record(files, latest=self._latest, scan_dates=dates, habits=habits)
         for scan in scans:
-            yield self._case(scan, scans[0].place.patient, record)
+            at = record.at_scan(scan.taken, film_dates=film_dates if scan.place.tree == FILMS else None)
+            yield self._case(scan, scans[0].place.patient, record, at)
 
-    def _case(self, scan: _Scan, patient_id: str, record: Record) -> Case:
+    def _case(self, scan: _Scan, patient_id: str, record: Record, at: AtScan | None) -> Case:
         place, header = scan.place, scan.header
-        at = record.at_scan(scan.taken, is_film=place.tree not in STUDIES)
         return Case(
             case_id=place.case_id,
             patient_id=patient_id,

@@ -10,7 +10,7 @@ from typing import Any
 from index.cohorts.clean_person import sex_beside_scan
 from index.cohorts.cleaned import Cleaned, printed
 from index.cohorts.date_habits import DateHabits
-from index.cohorts.nccid_course import Course, course_of, mended
+from index.cohorts.nccid_course import Course, Swabs, course_of, mended
 from index.cohorts.nccid_fields import COLUMNS, clean_record, clean_swabs, dated_cells, submitting_centre
 from index.cohorts.nccid_scan import AtScan, at_scan
 
@@ -72,6 +72,7 @@ class Record:
     site: str | None = None
     names: tuple[str, ...] = ()  # of the files, the newest first
     fields: Mapping[str, Cleaned[Any]] = field(default_factory=dict)  # by the names of nccid_fields.FIELDS
+    swabs: Swabs = ()
     course: Course | None = None  # None where there is no clinical file
 
     def age_years(self) -> float | None:
@@ -81,8 +82,9 @@ class Record:
         """The record's, unless the scan's header says the other."""
         return sex_beside_scan(self.fields["sex"], scan_sex) if self.fields else Cleaned(None)
 
-    def at_scan(self, taken: date | None, *, is_film: bool) -> AtScan | None:
-        return at_scan(self.course, self.fields, taken, is_film=is_film) if self.course else None
+    def at_scan(self, taken: date | None, *, film_dates: Collection[date] | None) -> AtScan | None:
+        """See `nccid_scan.at_scan`."""
+        return at_scan(self.course, self.fields, taken, film_dates=film_dates) if self.course else None
 
     def columns(self, at: AtScan | None, scan_sex: object) -> dict[str, float | str | None]:
         """The catalogue's columns for one scan: what was cleaned and derived, and in `clinical_flags` every doubt."""
@@ -90,7 +92,8 @@ class Record:
             return {}
         cells = {**self.fields, "sex": self.sex(scan_sex)}
         flags = [f"{name}:{flag}" for name, cell in cells.items() for flag in cell.flags]
-        flags += [flag for flag in at.flags if flag not in flags]
+        flags += [f"swab_dates:{flag}" for swab in self.swabs for cell in swab for flag in cell.flags]
+        flags = list(dict.fromkeys([*flags, *at.flags]))
         values = {name: cells[name].value for name in COLUMNS} | at.values
         stored = {name: value if isinstance(value, float) else printed(value) for name, value in values.items()}
         stored |= {"clinical_files": " ".join(self.names), "clinical_flags": " ".join(flags)}
@@ -111,4 +114,4 @@ def clinical_record(
     fields = mended(cleaned)
     swabs = clean_swabs(*raws, latest=latest, scan_dates=scan_dates, habits=habits)
     course = course_of(fields, swabs, is_full=files.is_full, scan_dates=scan_dates)
-    return Record(submitting_centre(*raws) or None, tuple(name for name, _ in files.used), fields, course)
+    return Record(submitting_centre(*raws) or None, tuple(name for name, _ in files.used), fields, swabs, course)

@@ -54,7 +54,7 @@ class Course:
             survived = (self.death_date - start).days
             return None if survived < -DAY_BEFORE else State.YES if survived <= days else State.NO
         alive = self.last_alive.value
-        return State.NO if self.died.value is not State.YES and alive and (alive - start).days >= days else None
+        return State.NO if alive and (alive - start).days >= days else None
 
     @property
     def worst_outcome(self) -> Cleaned[float]:
@@ -87,9 +87,9 @@ def mended(fields: Fields) -> dict[str, Cleaned[Any]]:
 def course_of(fields: Fields, swabs: Swabs, *, is_full: bool, scan_dates: Collection[date]) -> Course:
     """The course by a record's mended fields; `is_full` where it is a positive patient's, not a control's."""
     death = fields[DEATH].value
-    died = _happened(fields["death"].value, death)
-    intubated = _happened(fields["intubation"].value, fields[INTUBATION].value)
-    itu = _happened(fields["itu_admission"].value, fields[ITU].value)
+    died = _happened(fields["death"].value, fields[DEATH])
+    intubated = _happened(fields["intubation"].value, fields[INTUBATION])
+    itu = _happened(fields["itu_admission"].value, fields[ITU])
     if itu.value is None and (intubated.value is State.YES or fields["apache"].value is not None):
         itu = Cleaned(State.YES, "", ("implied",))
     status = _covid_status(fields, swabs, is_full=is_full)
@@ -115,21 +115,26 @@ def _in_order(dates: Mapping[str, date | None], gone: Collection[str]) -> bool:
     return True
 
 
-def _happened(state: State | None, when: date | None) -> Cleaned[State]:
-    """What is dated has happened, whatever else is ticked."""
-    if when is None:
+def _happened(state: State | None, when: Cleaned[date]) -> Cleaned[State]:
+    """What is dated has happened, whatever else is ticked; a date that cannot be used still speaks against a no."""
+    has_date = when.value is not None or any(character.isdigit() for character in when.source)
+    if not has_date:
         return Cleaned(state)
-    return Cleaned(State.YES, "", ("denied-but-dated",) if state is State.NO else ())
+    flags = ("denied-but-dated",) if state is State.NO else ()
+    if when.value is None:
+        return Cleaned(None if state is State.NO else state, "", flags)
+    return Cleaned(State.YES, "", flags)
 
 
 def _covid_status(fields: Fields, swabs: Swabs, *, is_full: bool) -> Cleaned[str]:
     if is_full:
         negative = fields["final_covid_positive"].value is State.NO
         return Cleaned("conflict" if negative else "positive", "", ("final-status-negative",) if negative else ())
-    results = [fields["swab_status"].value, *(result.value for result, _ in swabs)]
+    told = [cell for cell in (fields["swab_status"], *(result for result, _ in swabs)) if cell.source]
+    results = {cell.value for cell in told}
     if State.YES in results:
         return Cleaned("positive_swab")
-    return Cleaned("negative") if State.NO in results else Cleaned("negative_unconfirmed", "", ("no-result",))
+    return Cleaned("negative") if results == {State.NO} else Cleaned("negative_unconfirmed", "", ("no-result",))
 
 
 def _index_date(fields: Fields, swabs: Swabs) -> Cleaned[date]:

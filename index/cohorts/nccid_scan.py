@@ -1,5 +1,6 @@
 """A course as it stands for one scan: days to what happened, COVID's phase, and what the record says of this very film."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,11 +23,14 @@ class AtScan:
     flags: tuple[str, ...]  # field:flag
 
 
-def at_scan(course: Course, fields: Fields, taken: date | None, *, is_film: bool) -> AtScan:
-    """`taken` is the scan's date, None where it has none. Severity and code are told of films only."""
+def at_scan(course: Course, fields: Fields, taken: date | None, *, film_dates: Collection[date] | None) -> AtScan:
+    """`taken` is the scan's date, None where it has none. `film_dates` are those of all films of the patient, None where the
+    scan is none: severity and code are told of films only.
+    """
     phase = _phase(course.index_date.value, taken)
     film = {
-        name: _of_film(fields, name, taken) if is_film else Cleaned(None) for name in ("cxr_severity", "covid_code")
+        name: Cleaned(None) if film_dates is None else _of_film(fields, name, taken, film_dates)
+        for name in ("cxr_severity", "covid_code")
     }
     worst = course.worst_outcome
     values: dict[str, float | str | None] = {
@@ -89,11 +93,15 @@ def _status_at_scan(status: str | None, phase: str | None) -> str | None:
     return "positive" if phase == "acute" else "post_covid"
 
 
-def _of_film(fields: Fields, name: str, taken: date | None) -> Cleaned[float]:
-    """Severity or code of the recorded film of this day, else of a day beside it."""
+def _of_film(fields: Fields, name: str, taken: date | None, film_dates: Collection[date]) -> Cleaned[float]:
+    """Severity or code of the recorded film of this day, else of a day beside it on which no film lies."""
     told = [(fields[dated].value, fields[f"{name}_{number}"].value) for dated, number in FILMS]
     for leeway in range(FILM_DAYS + 1) if taken else ():
-        near = [value for when, value in told if when and taken and abs((when - taken).days) == leeway]
+        near = [
+            value
+            for when, value in told
+            if when and taken and abs((when - taken).days) == leeway and (not leeway or when not in film_dates)
+        ]
         if len(near) == 2 and near[0] != near[1]:
             return Cleaned(None, "", ("two-films-that-day",))
         if near:

@@ -10,10 +10,12 @@ from index.reporting.published import Published
 Looked = tuple[Case, Seen | Rejected | None]  # None: not read
 
 
-def gather(intake: Intake, looked: Iterable[Looked]) -> tuple[list[ReportedScan], list[RejectedScan]]:
+def gather(
+    intake: Intake, refused: Iterable[Rejected], looked: Iterable[Looked]
+) -> tuple[list[ReportedScan], list[RejectedScan]]:
     """(every scan, those rejected): a rejected scan counts as a scan without pixels, unless its very id is of no use."""
     only = next(iter(intake.cohorts)) if len(intake.cohorts) == 1 else None
-    rejected = [RejectedScan(entry, only, None) for entry in intake.rejected]
+    rejected = [RejectedScan(entry, only, None) for entry in refused]
     scans = []
     for case, outcome in looked:
         scans.append(ReportedScan.of(case, outcome if isinstance(outcome, Seen) else None))

@@ -1,0 +1,128 @@
+"""What is known already: the readings of the published snapshot and of finished parts, found by id and stamp or by content."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index.parts import READINGS as PART_READINGS
+from index.parts import SIGNATURES
+from index.readings import PASSING_REASONS, Facts, Reading, ReadingTable, Seen
+from index.snapshot import READINGS, Snapshot
+
+Place = tuple[int, int]  # which source, which row of its readings
+
+
+class _Source(Protocol):
+    table: ReadingTable
+
+    def signature(self, place: int) -> npt.NDArray[np.float32]: ...
+
+    def preview(self, place: int) -> bytes: ...
+
+
+class _Published:
+    """A snapshot's readings, its previews through one connection."""
+
+    def __init__(self, snapshot: Snapshot, previews: sqlite3.Connection) -> None:
+        self.table = ReadingTable.read(snapshot.checked(READINGS))
+        self._rows = {kind: snapshot.signatures(kind) for kind in snapshot.manifest.cases}
+        self._previews = previews
+
+    def signature(self, place: int) -> npt.NDArray[np.float32]:
+        rows = self._rows[self.table.at(place, "kind")]
+        return np.asarray(rows[self.table.at(place, "row")])
+
+    def preview(self, place: int) -> bytes:
+        asked = (self.table.at(place, "case_id"),)
+        found = self._previews.execute("SELECT jpeg FROM previews WHERE case_id = ?", asked).fetchone()
+        return bytes(found[0])
+
+
+class _Part:
+    """A finished part of an unfinished build."""
+
+    def __init__(self, path: Path) -> None:
+        self.table = ReadingTable.read(path / PART_READINGS)
+        self._rows = np.load(path / SIGNATURES, mmap_mode="r", allow_pickle=False)
+        self._path = path
+        self._previews: pa.ChunkedArray | None = None
+
+    def signature(self, place: int) -> npt.NDArray[np.float32]:
+        return np.asarray(self._rows[self.table.at(place, "row")])
+
+    def preview(self, place: int) -> bytes:
+        if not self._previews:
+            self._previews = pq.ParquetFile(self._path / PART_READINGS).read(columns=["preview"]).column("preview")
+        return bytes(self._previews[place].as_py())
+
+
+class Known:
+    """All readings by this encoder. Of several of one case the newest counts."""
+
+    def __init__(self, sources: list[_Source]) -> None:
+        self._sources = sources  # the newest first
+        self._contents: dict[str, Place] | None = None
+
+    def __bool__(self) -> bool:
+        return any(len(source.table) for source in self._sources)
+
+    def find(self, case_id: str, stamp: str, *, passing: bool = False) -> Place | None:
+        """The reading of these very files; `passing` finds also what failed for reasons that may have passed."""
+        for number, source in enumerate(self._sources):
+            place = source.table.place(case_id)
+            if place is None or not stamp or source.table.at(place, "stamp") != stamp:
+                continue
+            if passing or source.table.at(place, "reason") not in PASSING_REASONS:
+                return number, place
+        return None
+
+    def failed(self, case_id: str) -> Place | None:
+        """The newest reading of a case without files to stamp: it says why it failed."""
+        places = ((number, source.table.place(case_id)) for number, source in enumerate(self._sources))
+        return next(((number, place) for number, place in places if place is not None), None)
+
+    def is_of_part(self, place: Place) -> bool:
+        """Whether it was read by a build that has not published yet."""
+        return isinstance(self._sources[place[0]], _Part)
+
+    def is_published(self, case_id: str) -> bool:
+        return any(
+            isinstance(source, _Published) and source.table.place(case_id) is not None for source in self._sources
+        )
+
+    def by_content(self, file_hash: str) -> Place | None:
+        """The reading of a file of the same bytes under whatever name."""
+        if self._contents is None:
+            self._contents = {}
+            for number, source in reversed(list(enumerate(self._sources))):
+                self._contents |= {content: (number, place) for content, place in source.table.by_content().items()}
+        return self._contents.get(file_hash)
+
+    def seen(self, place: Place) -> Seen:
+        return self._sources[place[0]].table.seen(place[1])
+
+    def reading(self, place: Place) -> Reading:
+        """Raises KeyError or OSError where the source is damaged."""
+        source, row = self._sources[place[0]], place[1]
+        facts = source.table.seen(row).outcome
+        assert isinstance(facts, Facts)
+        return Reading(facts, source.signature(row), source.preview(row))
+
+
+@contextmanager
+def open_known(snapshot: Snapshot | None, parts: list[Path]) -> Iterator[Known]:
+    """`snapshot` is None where there is none by this encoder, or it is to be forgotten. Raises `SnapshotError` or OSError."""
+    sources: list[_Source] = [_Part(path) for path in reversed(parts)]
+    if snapshot is None:
+        yield Known(sources)
+        return
+    previews = snapshot.checked("previews.sqlite").resolve().as_uri()
+    with closing(sqlite3.connect(f"{previews}?mode=ro", uri=True)) as connection:
+        yield Known([*sources, _Published(snapshot, connection)])

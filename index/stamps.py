@@ -1,0 +1,62 @@
+"""What tells cheaply whether a case's files are those of last time: their names, sizes and times of change."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from index.archive_files import is_remote
+from index.case import Case
+
+
+def stamp_of(case: Case) -> str:
+    """A digest of names below the case's own folder or file, sizes and times; it is the same where an archive was moved whole.
+
+    Raises OSError where a file is not there.
+    """
+    seen: list[tuple[str, int, str]] = []
+    for location in case.files:
+        if is_remote(location):
+            from index.remote_files import remote_stamps
+
+            seen += remote_stamps(location)
+        else:
+            seen += _local_stamps(Path(location))
+    return _digest(sorted(seen))
+
+
+def record_of(case: Case) -> str:
+    """A digest of all that the cohort says of a case but where its files lie."""
+    outcome = [(name, event.state, event.days) for name, event in sorted(case.outcome.events.items())]
+    said: list[object] = [
+        case.case_id,
+        case.patient_id,
+        case.cohort,
+        outcome,
+        case.outcome.observed_days,
+        case.site,
+        case.modality,
+    ]
+    said += [case.view, case.scan_date, case.age_years, case.sex, case.manufacturer, case.scanner]
+    return _digest([*said, sorted(case.clinical.items())])
+
+
+def _local_stamps(path: Path) -> Iterator[tuple[str, int, str]]:
+    found = path.stat()
+    if path.is_dir():
+        for folder, _, names in os.walk(path):
+            for name in names:
+                inner = (Path(folder) / name).stat()
+                yield os.path.relpath(os.path.join(folder, name), path), inner.st_size, str(inner.st_mtime_ns)  # noqa: PTH118
+    else:
+        yield path.name, found.st_size, str(found.st_mtime_ns)
+
+
+def _digest(what: object) -> str:
+    return hashlib.sha256(json.dumps(what, default=_plain).encode()).hexdigest()[:32]
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)

@@ -1,0 +1,118 @@
+"""Taking stock before a build: what is new, changed, as it was, or gone."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from index.archive_files import is_remote
+from index.case import Case, Rejected
+from index.intake import Intake
+from index.known import Known, Place
+from index.readings import Facts, Seen
+from index.spool import Planned, Spool
+from index.stamps import record_of, stamp_of
+
+STAMPERS = 16  # requests at a time for what lies in a bucket
+
+
+@dataclass
+class Stock:
+    """Counts of scans, and who was refused before reading."""
+
+    unread: int = 0  # scans that have to be read
+    new: int = 0
+    changed: int = 0
+    records_changed: int = 0
+    unchanged: int = 0
+    restamped: int = 0  # of them, those whose file has another name or time but the same content
+    withdrawn: int = 0
+    refused: list[Rejected] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set, repr=False)
+
+
+def take_stock(
+    intake: Intake,
+    known: Known,
+    published: Iterable[str],
+    spool: Spool,
+    content_of: Callable[[Path], str],
+) -> Stock:
+    """What the cohorts offer, spooled, beside what is `known` and the case ids `published`.
+
+    `content_of` is the hash by which a moved file is recognised. Raises `CohortError` or OSError.
+    """
+    stock = Stock()
+    for case, stamp in _stamped(intake, stock):
+        place = known.find(case.case_id, stamp)
+        is_moved = place is None and bool(known)
+        if is_moved:
+            place = _moved(case, known, content_of)
+        seen = known.seen(place) if place else None
+        if seen and _is_excluded(seen, intake):
+            intake.excluded += 1
+            intake.seen -= 1
+            continue
+        record = record_of(case)
+        stock.ids.add(case.case_id)
+        stock.unread += place is None
+        if place is None or known.is_of_part(place):
+            is_known = known.is_published(case.case_id)
+            stock.changed += is_known
+            stock.new += not is_known
+        elif seen and seen.record == record:
+            stock.unchanged += 1
+            stock.restamped += is_moved
+        else:
+            stock.records_changed += 1
+        spool.add(Planned(case, stamp, record, place))
+    stock.withdrawn = sum(case_id not in stock.ids for case_id in published)
+    return stock
+
+
+def _is_excluded(seen: Seen, intake: Intake) -> bool:
+    """By a name that only the file's own header tells."""
+    return isinstance(seen.outcome, Facts) and intake.exclusions.cover_any(seen.outcome.identifiers)
+
+
+def _moved(case: Case, known: Known, content_of: Callable[[Path], str]) -> Place | None:
+    """The reading of the same bytes under another name or time."""
+    if len(case.files) != 1 or is_remote(case.files[0]) or not Path(case.files[0]).is_file():
+        return None
+    try:
+        return known.by_content(content_of(Path(case.files[0])))
+    except OSError:
+        return None
+
+
+def _stamped(intake: Intake, stock: Stock) -> Iterator[tuple[Case, str]]:
+    """Each case with its files' stamp, empty where they are not there; what lies in a bucket is asked a few ahead."""
+    cases = _sifted(intake, stock)
+    with ThreadPoolExecutor(STAMPERS) as pool:
+
+        def begun(case: Case) -> tuple[Case, str | Future[str]]:
+            is_far = any(is_remote(location) for location in case.files)
+            return case, pool.submit(_stamp, case) if is_far else _stamp(case)
+
+        ahead: deque[tuple[Case, str | Future[str]]] = deque(begun(case) for case in islice(cases, 2 * STAMPERS))
+        while ahead:
+            case, stamp = ahead.popleft()
+            yield case, stamp if isinstance(stamp, str) else stamp.result()
+            ahead.extend(begun(case) for case in islice(cases, 1))
+
+
+def _sifted(intake: Intake, stock: Stock) -> Iterator[Case]:
+    for one in intake:
+        if isinstance(one, Rejected):
+            stock.refused.append(one)
+        else:
+            yield one
+
+
+def _stamp(case: Case) -> str:
+    try:
+        return stamp_of(case)
+    except OSError:  # reading it will say what is wrong
+        return ""
