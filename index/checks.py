@@ -14,7 +14,9 @@ from index.store import Rows
 RECALL_LEAST, RECALL_QUERIES, RECALL_K = 0.99, 50, 10
 INTAKE_FEWEST = 30  # new scans, before anything is said of their mix
 INTAKE_SHIFT = 0.3  # of shares
-FEWEST = 20  # scans that have to be missing before an archive is said to have shrunk, or offered before shares are judged
+FEWEST = (
+    20  # scans that have to be missing before an archive is said to have shrunk, or offered before shares are judged
+)
 MIXES = ("view", "site", "scanner")
 
 

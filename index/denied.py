@@ -63,3 +63,32 @@ class DenyList:
     def fingerprint(self) -> str:
         """Changes whenever the list does."""
         return hashlib.sha256("".join(sorted(self.digests)).encode()).hexdigest() if self.digests else ""
+
+
+class LiveDenyList:
+    """An index folder's deny-list as it is at any moment, for a server that runs meanwhile."""
+
+    def __init__(self, index: Path) -> None:
+        """Raises `DenyListError`."""
+        self._index = index
+        self._mark = self._look()
+        self._list = DenyList.read(index)
+
+    def covers(self, patient_id: str) -> bool:
+        return self._list.covers(patient_id)
+
+    def changed(self) -> bool:
+        """Whether it has changed since the last call; then it is read anew. Raises `DenyListError`."""
+        mark = self._look()
+        if mark == self._mark:
+            return False
+        self._list = DenyList.read(self._index)
+        self._mark = mark
+        return True
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            found = (self._index / DENIED).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino

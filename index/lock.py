@@ -36,13 +36,13 @@ class IndexLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = _told(self._read())
+            holder = told_of(self._read())
             self._file.close()
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise LockedError(f"{self._path.parent.parent}: {holder}; wait for it, or stop it first") from error
             raise
         left = self._read()
-        self.took_over = _told(left) if left else None
+        self.took_over = told_of(left) if left else None
         self._file.truncate(0)
         said = {"purpose": self._purpose, "pid": os.getpid(), "host": socket.gethostname()}
         self._file.write(json.dumps(said | {"since": datetime.now(UTC).isoformat(timespec="seconds")}))
@@ -64,7 +64,7 @@ class IndexLock:
         return found if isinstance(found, dict) else {}
 
 
-def _told(holder: dict[str, Any]) -> str:
+def told_of(holder: dict[str, Any]) -> str:
     if not holder:
         return "something else works on this index"
     return (

@@ -82,6 +82,11 @@ def sweep(index: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def new_name(time: str) -> str:
+    """A snapshot's name: when it was begun, and a few digits of its own."""
+    return f"{time}-{secrets.token_hex(2)}"
+
+
 class SnapshotWriter:
     """Writes one snapshot under `building/`, case by case in any order; nothing is visible to readers before `publish`.
 
@@ -90,7 +95,7 @@ class SnapshotWriter:
 
     def __init__(self, index: Path, endpoints: Sequence[Endpoint], *, name: str | None = None) -> None:
         self._index = index
-        self.name = name or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        self.name = name or new_name(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
         self.folder = index / BUILDING / self.name
         self._catalogue = CatalogueBuilder(endpoints)
         self._seen: list[Seen] = []  # in the order of arrival
@@ -134,8 +139,10 @@ class SnapshotWriter:
             make_current(self._index, self.name)
         return manifest
 
-    def finish(self, build: Build, check: Callable[[Snapshot], Checked] | None = None) -> IndexManifest:
-        """Write, read back, verify and `check` the snapshot where it was built."""
+    def finish(
+        self, build: Build, check: Callable[[Snapshot], Checked] | None = None, *, created: str | None = None
+    ) -> IndexManifest:
+        """Write, read back, verify and `check` the snapshot where it was built. `created`: when its content was, if not now."""
         with _writing(self.folder):
             self._previews.commit()
             self._previews.close()
@@ -148,7 +155,7 @@ class SnapshotWriter:
             (self.folder / ARRIVED).unlink()
             answers = {kind: health.answers for kind, health in healths.items()}
             (self.folder / ANSWERS).write_text(json.dumps(answers))
-            manifest = self._manifest(build, catalogue, healths)
+            manifest = self._manifest(build, catalogue, healths, created)
             (self.folder / MANIFEST).write_text(manifest.to_json())
             verify(self.folder)
             if check:
@@ -200,14 +207,16 @@ class SnapshotWriter:
                 )
             writer.write_table(table_of((seen, None) for seen in self._rejected_seen))
 
-    def _manifest(self, build: Build, catalogue: Catalogue, healths: Mapping[str, Health]) -> IndexManifest:
+    def _manifest(
+        self, build: Build, catalogue: Catalogue, healths: Mapping[str, Health], created: str | None
+    ) -> IndexManifest:
         kinds = catalogue.kinds()
         owners = {
             owner for kind, _, _ in kinds for owner in zip(*(catalogue.values(n, kind) for n in OWNER), strict=True)
         }
         return IndexManifest(
             name=self.name,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=created or datetime.now(UTC).isoformat(timespec="seconds"),
             encoder=build.encoder,
             fingerprint=build.fingerprint,
             dim=self._dim,

@@ -1,0 +1,212 @@
+"""A purged patient is gone from every file of the index, at once from running engines, and does not come back."""
+
+import json
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import build_index
+from index.__main__ import main as index_main
+from index.denied import DenyList, LiveDenyList
+from index.purge import is_untouched, purge
+from index.snapshot import Snapshot, open_current
+from search.answer import Question
+from search.engine import SearchEngine
+from tests.films import dicom_bytes, phantom
+
+NAMES = ("Covid-alpha-77001", "Covid-beta-77002", "Covid-gamma-77003", "Covid-delta-77004")
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Four patients with two films each; of the first also a file that is no film."""
+    root = tmp_path / "nccid"
+    for number, name in enumerate(NAMES):
+        for study in (1, 2):
+            uid = f"1.2.3.{number}.{study}.5550001"
+            path = root / "xray" / name / f"1.9.{number}.{study}.5550002" / "series" / f"{uid}.dcm"
+            path.parent.mkdir(parents=True)
+            stated: dict[str, Any] = {"SOPInstanceUID": uid, "StudyInstanceUID": f"1.9.{number}.{study}.5550002"}
+            path.write_bytes(dicom_bytes(phantom(seed=10 * number + study), PatientID=name, **stated))
+    (root / "xray" / NAMES[0] / "broken.dcm").write_bytes(b"no film")
+    return root
+
+
+def build(archive: Path, index: Path, *more: str) -> Snapshot:
+    arguments = ["--cohort", f"nccid={archive}", "--index", str(index), "--encoder", "histogram", "--workers", "1"]
+    result = CliRunner().invoke(build_index.main, [*arguments, *more])
+    assert result.exit_code == 0, result.output
+    return open_current(index)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(index_main, list(arguments))
+
+
+def grep(folder: Path, *needles: bytes) -> list[str]:
+    """The files under a folder in which any of the needles stands, whatever its case."""
+    lowered = [needle.lower() for needle in needles]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [str(path.relative_to(folder)) for path in files if any(n in path.read_bytes().lower() for n in lowered)]
+
+
+def test_no_byte_of_a_purged_patient_is_left_in_any_snapshot_or_part(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    first = build(archive, index)
+    rows = np.asarray(first.signatures("xray"))[:2].copy()
+    (archive / "xray" / NAMES[3] / "1.9.3.2.5550002/series/1.2.3.3.2.5550001.dcm").unlink()
+    build(archive, index)  # a second snapshot is kept beside the first
+    (index / "building/parts/000001-abcd").mkdir(parents=True)
+    (index / "building/parts/000001-abcd/readings.parquet").write_text(NAMES[0])
+    needles = [NAMES[0].encode(), b"1.2.3.0.1.5550001", b"1.9.0.2.5550002", rows[0].tobytes(), rows[1].tobytes()]
+    assert len(grep(index / "snapshots", *needles)) >= 8  # the test can see what it looks for
+
+    listed = tmp_path / "withdrawn.txt"
+    listed.write_text(f"{NAMES[0].upper()}  # by letter\n")
+    result = run(
+        "purge", "--index", str(index), "--patients", str(listed), "--reason", "17", "--out", str(tmp_path / "p.json")
+    )
+    assert result.exit_code == 0, result.output
+    assert grep(index, *needles) == []
+    proof = json.loads((tmp_path / "p.json").read_text())
+    assert [(one["cases_removed"], one["rejected_removed"]) for one in proof["snapshots"]] == [(2, 1), (2, 1)]
+    assert (proof["names"], proof["parts_removed"], proof["occurrences_left"]) == (1, 1, 0)
+    assert proof["files_searched"] == len([path for path in index.rglob("*") if path.is_file()])
+    assert NAMES[0].lower() not in (tmp_path / "p.json").read_text().lower()
+    left = open_current(index)
+    assert list(left.catalogue.values("patient_id", "xray")) == [NAMES[1]] * 2 + [NAMES[2]] * 2 + [NAMES[3]]
+    assert run("verify", "--index", str(index), "--all").exit_code == 0
+
+
+def test_the_others_keep_their_case_signature_and_preview(archive: Path, tmp_path: Path) -> None:
+    before = build(archive, tmp_path / "index")
+    kept = {
+        case_id: (before.catalogue.case("xray", row), before.signatures("xray")[row].tobytes(), before.preview(case_id))
+        for row, case_id in enumerate(before.catalogue.values("case_id", "xray"))
+        if not case_id.startswith("1.2.3.1.")
+    }
+    purge(tmp_path / "index", frozenset({NAMES[1]}), reason="")
+    after = open_current(tmp_path / "index")
+    assert list(after.catalogue.values("case_id", "xray")) == list(kept) and len(kept) == 6
+    for row, case_id in enumerate(kept):
+        found = (after.catalogue.case("xray", row), after.signatures("xray")[row].tobytes(), after.preview(case_id))
+        assert found == kept[case_id]
+
+
+@pytest.mark.parametrize("name", ["1.2.3.2.1.5550001", "1.9.2.1.5550002"])
+def test_a_study_or_instance_can_be_purged_alone(archive: Path, tmp_path: Path, name: str) -> None:
+    build(archive, tmp_path / "index")
+    purge(tmp_path / "index", frozenset({name}), reason="")
+    ids = list(open_current(tmp_path / "index").catalogue.values("case_id", "xray"))
+    assert len(ids) == 7 and "1.2.3.2.1.5550001" not in ids and "1.2.3.2.2.5550001" in ids
+
+
+def test_the_very_picture_under_another_name_goes_too(archive: Path, tmp_path: Path) -> None:
+    again = archive / "xray" / "Covid-again-77009" / "s" / "t" / "9.9.9.dcm"
+    again.parent.mkdir(parents=True)
+    pixels = phantom(seed=11)  # the first film of the second patient
+    again.write_bytes(dicom_bytes(pixels, PatientID="Covid-again-77009", SOPInstanceUID="9.9.9"))
+    index = tmp_path / "index"
+    build(archive, index)
+    assert purge(index, frozenset({NAMES[1]}), reason="").is_complete
+    assert "9.9.9" not in list(open_current(index).catalogue.values("case_id", "xray"))
+    assert "9.9.9" not in list(build(archive, index).catalogue.values("case_id", "xray"))
+
+
+def test_a_running_engine_leaves_the_purged_out_at_once(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    build(archive, index)
+    engine = SearchEngine.open(index)
+    asked = "1.2.3.0.1.5550001"
+    question = Question(k=2, any_view=True)
+    assert NAMES[2] in {one.case.patient_id for one in engine.query_case(asked, Question(k=3)).neighbours}
+    DenyList.read(index).with_names([NAMES[2]], date(2026, 1, 1)).write(index)
+    assert {one.case.patient_id for one in engine.query_case(asked, question).neighbours} == {NAMES[1], NAMES[3]}
+
+
+def test_a_live_list_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
+    live = LiveDenyList(tmp_path)
+    assert not live.covers("a") and not live.changed()
+    DenyList().with_names(["A "], date(2026, 1, 1)).write(tmp_path)
+    assert live.changed() and live.covers("a") and not live.changed()
+    assert "a" not in json.loads((tmp_path / "denied.json").read_text())["digests"]
+
+
+def test_the_purged_do_not_come_back_by_the_next_build_or_a_rollback(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    build(archive, index)
+    shutil.copytree(index / "snapshots", tmp_path / "backup")
+    purge(index, frozenset({NAMES[0]}), reason="")
+    rebuilt = build(archive, index, "--full")
+    assert NAMES[0] not in set(rebuilt.catalogue.values("patient_id", "xray")) and rebuilt.manifest.excluded == 3
+    shutil.copytree(tmp_path / "backup", index / "snapshots", dirs_exist_ok=True)  # somebody restores a backup
+    (restored,) = (path.name for path in (tmp_path / "backup").iterdir())
+    result = run("rollback", "--index", str(index), "--to", restored)
+    assert result.exit_code == 1 and "before the last purge" in result.output
+    assert "before the last purge" in run("status", "--index", str(index)).output
+    assert open_current(index).manifest.name == rebuilt.manifest.name
+
+
+def test_a_rollback_goes_one_back_and_the_next_build_forward(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    first = build(archive, index).manifest.name
+    second = build(archive, index, "--full").manifest.name
+    assert run("rollback", "--index", str(index)).output == f"published {first}\n"
+    assert open_current(index).manifest.name == first
+    assert run("rollback", "--index", str(index)).exit_code == 1  # nothing before that
+    assert run("rollback", "--index", str(index), "--to", second).exit_code == 0
+    damaged = index / "snapshots" / first / "cases.parquet"
+    damaged.write_bytes(b"x" + damaged.read_bytes()[1:])
+    result = run("rollback", "--index", str(index))
+    assert result.exit_code == 1 and "cases.parquet" in result.output
+    assert open_current(index).manifest.name == second
+
+
+def test_old_snapshots_are_pruned_but_never_the_published_one(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    names = [build(archive, index, "--full", "--keep", "9").manifest.name for _ in range(3)]
+    run("rollback", "--index", str(index), "--to", names[0])
+    result = run("prune", "--index", str(index), "--keep", "1")
+    left = sorted(path.name for path in (index / "snapshots").iterdir())
+    assert result.exit_code == 0 and len(left) == 2 and names[0] in left
+
+
+def test_whoever_is_alone_in_an_index_takes_it_with_them(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    for name in NAMES[1:]:
+        shutil.rmtree(archive / "xray" / name)
+    build(archive, index)
+    proof = purge(index, frozenset({NAMES[0]}), reason="")
+    assert proof.is_complete and proof.snapshots[0].after is None and not (index / "CURRENT").exists()
+
+
+def test_an_index_is_destroyed_with_a_certificate(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    build(archive, index)
+    inside = run("destroy", "--index", str(index), "--certificate", str(index / "c.json"), "--yes")
+    assert inside.exit_code == 2 and index.exists()
+    result = run("destroy", "--index", str(index), "--certificate", str(tmp_path / "c.json"), "--yes")
+    assert result.exit_code == 0 and not index.exists()
+    text = (tmp_path / "c.json").read_text()
+    certificate = json.loads(text)
+    assert certificate["patients"] == 4 and not certificate["still_there"]
+    assert any(name.endswith("cases.parquet") for name in certificate["files"])
+    assert is_untouched(text) and not is_untouched(text.replace('"patients": 4', '"patients": 5'))
+
+
+@pytest.mark.parametrize("content", ["", "# nobody\n", "a, b\n"])
+def test_a_list_that_names_nobody_or_could_be_misread_removes_nothing(
+    archive: Path, tmp_path: Path, content: str
+) -> None:
+    index = tmp_path / "index"
+    name = build(archive, index).manifest.name
+    (tmp_path / "w.txt").write_text(content)
+    result = run(
+        "purge", "--index", str(index), "--patients", str(tmp_path / "w.txt"), "--out", str(tmp_path / "p.json")
+    )
+    assert result.exit_code == 2 and open_current(index).manifest.name == name and not (index / "denied.json").exists()
