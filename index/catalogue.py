@@ -109,11 +109,16 @@ class Catalogue:
         picked: npt.NDArray[Any] = self._table.column(column).slice(start, count).to_numpy(zero_copy_only=False)
         return picked
 
-    def patient_codes(self, kind: str) -> npt.NDArray[np.int64]:
-        """A number for each patient of a kind (n,), in the order of its rows; who has one name in one cohort is one."""
-        names = zip(self.values("cohort", kind), self.values("patient_id", kind), strict=True)
-        codes: dict[tuple[str, str], int] = {}
-        return np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
+    def people(self, kind: str) -> npt.NDArray[np.int64]:
+        """A number for each person of a kind (n,), from 0 without gaps, in the order of its rows.
+
+        Two pseudonyms with the very same picture are one person.
+        """
+        names = np.char.add(
+            np.char.add(self.values("cohort", kind).astype(str), "\n"), self.values("patient_id", kind).astype(str)
+        )
+        pseudonyms = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        return _same_person(pseudonyms, self.values("pixel_hash", kind))
 
     def case(self, kind: str, row: int) -> Case:
         start, _ = self._starts[kind]
@@ -302,6 +307,19 @@ def _case(row: Mapping[str, Any], endpoints: Sequence[Endpoint]) -> Case:
         scanner=row["scanner"],
         clinical={name: value for name, value in row.items() if name not in known},
     )
+
+
+def _same_person(patients: npt.NDArray[np.int64], pixel_hashes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """`patients` (n,) renumbered so that patients who share a picture have the same number, from 0 without gaps."""
+    first_owner: dict[str, int] = {}
+    merged = np.arange(patients.max() + 1)
+    for patient, pixels in zip(patients, pixel_hashes, strict=True):
+        if pixels is None:
+            continue
+        one, other = merged[first_owner.setdefault(pixels, int(patient))], merged[patient]
+        if one != other:
+            merged[merged == other] = one
+    return np.unique(merged[patients], return_inverse=True)[1].astype(np.int64)
 
 
 def _first_line(error: Exception) -> str:

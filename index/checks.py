@@ -86,7 +86,7 @@ def _compared(new: Snapshot, previous: Snapshot, kind: str, rows: Rows, limits: 
     before = set(previous.catalogue.values("case_id", kind))
     if previous.manifest.fingerprint == new.manifest.fingerprint:
         answers = json.loads(previous.checked(ANSWERS).read_bytes()).get(kind, [])
-        kept, asked = kept_answers(answers, rows, new.catalogue.patient_codes(kind), ids, before)
+        kept, asked = kept_answers(answers, rows, new.catalogue.people(kind), ids, before)
         figures[f"{kind}_known_answers_kept"] = kept
         if kept < 1 - limits.max_drift:
             said = f"{kind}: only {kept:.0%} of {asked} known neighbours are found again"

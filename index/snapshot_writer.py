@@ -194,7 +194,7 @@ class SnapshotWriter:
             centred = transform.apply(rows)
             (self.folder / kind / file_name(store)).write_bytes(store_class(store).build(centred).to_bytes())
             case_ids = catalogue.values("case_id", kind)
-            found[kind] = health_of(centred, catalogue.patient_codes(kind), list(case_ids))
+            found[kind] = health_of(centred, catalogue.people(kind), list(case_ids))
         return found
 
     def _write_readings(self, catalogue: Catalogue, order: RowNumbers) -> None:

@@ -1,72 +1,54 @@
 """The engine: scans in, an answer out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from embed.copies import KnownPictures
 from embed.encoder import Encoder, EncoderError, load_encoder
-from embed.scan import Scan
-from index.case import Endpoint, State
-from index.catalogue import Catalogue
+from embed.scan import Flag, Scan
+from index.case import Case
+from index.denied import LiveDenyList
 from index.snapshot import Snapshot, SnapshotError, open_current
-from index.store import PADDING, RowNumbers
+from index.store import PADDING, RowNumbers, Rows
+from search import warnings
 from search.answer import DEFAULT_K, Answer, Question, QuestionError
-from search.nearest import NOBODY, Codes, nearest_patients
+from search.archive import Archive, Mask
+from search.concentration import NOT_RECORDED, Concentration, concentration
+from search.denied import DeniedRows, DenyList
+from search.likeness import likeness_of
+from search.nearest import NOBODY, nearest_patients
 from search.neighbour import Neighbour
-from search.outcomes import FEWEST_KNOWN, Rate, patient_state, rate_of, summarise
+from search.outcomes import summarise
 
 
-class Archive:
-    """The columns of one kind of case that every search needs, as arrays in the order of the rows.
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What is known of the scans, or of the archived case, that an answer is sought for."""
 
-    `patients` numbers the people: two pseudonyms with the very same picture are one person, who has one vote and is
-    left out of their own answer under either name.
-    """
-
-    def __init__(self, catalogue: Catalogue, kind: str) -> None:
-        self.case_ids = catalogue.values("case_id", kind)
-        self.views = catalogue.values("view", kind)
-        self.patient_ids = catalogue.values("patient_id", kind)
-        self.file_hashes = catalogue.values("file_hash", kind)
-        self.pixel_hashes = catalogue.values("pixel_hash", kind)
-        self._pictures = KnownPictures(list(catalogue.values("perceptual_hash", kind))) if kind == "xray" else None
-        names = np.char.add(
-            np.char.add(catalogue.values("cohort", kind).astype(str), "\n"), self.patient_ids.astype(str)
-        )
-        pseudonyms = np.unique(names, return_inverse=True)[1].astype(np.int64)
-        self.patients: Codes = _same_person(pseudonyms, self.pixel_hashes)
-
-    @property
-    def patient_count(self) -> int:
-        return int(self.patients.max()) + 1
-
-    def same_picture(self, scan: Scan) -> npt.NDArray[np.bool_]:
-        """Which rows hold this very file, or the same decoded pixels under another name (n,)."""
-        same: npt.NDArray[np.bool_] = self.file_hashes == scan.provenance.file_hash
-        return same | (self.pixel_hashes == scan.identity.exact) if scan.identity else same
-
-    def copies_of(self, scan: Scan) -> npt.NDArray[np.bool_]:
-        """Which rows hold a film that looks like a copy of this one, recompressed or cropped a little (n,).
-
-        None of CT and MR: how near copies lie was measured on films only.
-        """
-        if self._pictures is None:
-            return np.zeros(len(self.patients), bool)
-        return self._pictures.copies_of(scan.pixels[0])
-
-    def rows_of_view(self, view: str) -> npt.NDArray[np.bool_]:
-        found: npt.NDArray[np.bool_] = self.views == view
-        return found
+    kind: str
+    signatures: Rows  # (q, d), centred
+    views: tuple[str | None, ...]  # (q,)
+    itself: Mask  # which rows hold it (n,)
+    own: Mask  # which rows are of its own patient, known by name or by the very picture
+    copies: Mask  # which rows of other patients look like copies of it
+    archived: bool  # the very picture is archived, of a patient who was not named
+    people: int  # patients that the headers name
+    age_years: float | None
+    flags: tuple[Flag, ...]
+    scans: tuple[Scan, ...] = ()
+    case: Case | None = None
 
 
 class SearchEngine:
     """Answers questions over one opened snapshot. Holds nothing of a question once it is answered; safe for threads."""
 
-    def __init__(self, snapshot: Snapshot, encoder: Encoder) -> None:
-        """Raises `SnapshotError` if another encoder built the index: its vectors would be compared with strangers."""
+    def __init__(self, snapshot: Snapshot, encoder: Encoder, *, deny_list: DenyList | None = None) -> None:
+        """Patients whom `deny_list` covers, now or later, are left out of everything.
+
+        Raises `SnapshotError` if another encoder built the index: its vectors would be compared with strangers.
+        """
         if encoder.fingerprint != snapshot.manifest.fingerprint:
             raise SnapshotError(
                 f"the index was built by {snapshot.manifest.fingerprint}, the encoder here is {encoder.fingerprint}; "
@@ -75,10 +57,14 @@ class SearchEngine:
         self.snapshot = snapshot
         self.encoder = encoder
         self.archives = {kind: Archive(snapshot.catalogue, kind) for kind in snapshot.stores}
+        self._denied = DeniedRows(self.archives, deny_list)
 
     @classmethod
-    def open(cls, index: Path, *, encoder_name: str | None = None) -> "SearchEngine":
-        """The engine of an index folder, with the encoder that built it. Raises `SnapshotError` or `EncoderError`."""
+    def open(cls, index: Path, *, encoder_name: str | None = None, deny_list: DenyList | None = None) -> "SearchEngine":
+        """The engine of an index folder, with the encoder that built it; the folder's own deny-list holds unless another is given.
+
+        Raises `SnapshotError`, `EncoderError` or `DenyListError`.
+        """
         snapshot = open_current(index)
         try:
             encoder = load_encoder(encoder_name or snapshot.manifest.encoder)
@@ -86,7 +72,7 @@ class SearchEngine:
             if encoder_name:
                 raise
             raise EncoderError(f"{error}; it built the index: say with --encoder where it lies now") from error
-        return cls(snapshot, encoder)
+        return cls(snapshot, encoder, deny_list=deny_list or LiveDenyList(index))
 
     def query(self, scans: Sequence[Scan], question: Question = Question()) -> Answer:
         """The answer to scans of one patient, asked together: a case counts by its best similarity to any of them.
@@ -94,64 +80,132 @@ class SearchEngine:
         Raises `QuestionError` or `FilterError`.
         """
         kind = self._kind(scans)
-        archive, store = self.archives[kind], self.snapshot.stores[kind]
-        k = self._wanted(question.k, archive, kind)
-        own = self._own_patients(scans, question, archive)
-        copies = _copies(scans, archive) & ~np.isin(archive.patients, own)
-        base = self.rows_where(kind, question.where)
-        if not question.include_own:
-            base &= ~np.isin(archive.patients, [*own, *archive.patients[copies]])
-        views = [self._view(scan, archive) for scan in scans]
-        signatures = self.snapshot.transforms[kind].apply(self.encoder.encode(scans))
-        eligible = np.zeros(len(base), bool)
-        best: dict[int, tuple[float, int]] = {}  # patient -> (−similarity, row): smaller is better, ties by row
-        for signature, view in zip(signatures, views, strict=True):
-            allowed = base & archive.rows_of_view(view) if question.match_view and view else base
-            eligible |= allowed
-            similarities, rows = nearest_patients(
-                store,
-                signature[None],
-                k=k,
-                patients=archive.patients,
-                own=np.array([NOBODY]),
-                allowed=np.flatnonzero(allowed),
-            )
-            for similarity, row in zip(similarities[0], rows[0], strict=True):
-                if row != PADDING:
-                    patient = int(archive.patients[row])
-                    best[patient] = min(best.get(patient, (np.inf, 0)), (-float(similarity), int(row)))
-        ranked = sorted(best.values())[:k]
-        neighbours = tuple(
-            Neighbour(rank, -negative, self.snapshot.catalogue.case(kind, row))
-            for rank, (negative, row) in enumerate(ranked, start=1)
+        archive, hidden = self.archives[kind], self._denied.rows(kind)
+        self._wanted(question.k, kind)
+        named = _named_rows(scans, question, archive, hidden)
+        itself = np.any([archive.same_picture(s) | (archive.case_ids == s.header.instance_uid) for s in scans], axis=0)
+        own = archive.of_patients(archive.patients[named | itself])
+        copies = np.any([archive.copies_of(scan) for scan in scans], axis=0) & ~own
+        query = Query(
+            kind,
+            self.snapshot.transforms[kind].apply(self.encoder.encode(scans)),
+            tuple(_view(scan, archive, hidden) for scan in scans),
+            itself & ~hidden,
+            own,
+            copies,
+            archived=bool((itself & ~archive.of_patients(archive.patients[named]) & ~hidden).any()),
+            people=len({scan.header.patient_id for scan in scans} - {None}),
+            age_years=min((s.header.age_years for s in scans if s.header.age_years is not None), default=None),
+            flags=tuple(flag for scan in scans for flag in scan.provenance.flags),
+            scans=tuple(scans),
         )
-        outcomes = {
-            endpoint.name: summarise(
-                [n.case.outcome for n in neighbours], endpoint, self.archive_rate(kind, endpoint, eligible)
-            )
-            for endpoint in self.snapshot.manifest.endpoints
-        }
-        answer = Answer(
-            self.snapshot.manifest.name, tuple(scans), tuple(views), int(eligible.sum()), neighbours, outcomes, ()
-        )
-        return Answer(**(vars(answer) | {"warnings": tuple(_warnings(answer, question, k, copies=int(copies.sum())))}))
+        return self._answer(query, question, hidden)
 
-    def rows_where(self, kind: str, where: str | None) -> npt.NDArray[np.bool_]:
-        """Which rows of `kind` a condition allows (n,). Raises `FilterError`."""
-        count = self.snapshot.stores[kind].count
-        if where is None:
-            return np.ones(count, bool)
-        allowed = np.zeros(count, bool)
-        allowed[self.snapshot.catalogue.where(where, kind)] = True
+    def query_case(self, case_id: str, question: Question = Question()) -> Answer:
+        """The answer to an archived case: patients other than its own that look like it. With `include_own` also its own
+        patient's other cases, never itself. Raises `QuestionError`, `FilterError` or `SnapshotError`.
+        """
+        kind, row = self._place(case_id)
+        archive, hidden = self.archives[kind], self._denied.rows(kind)
+        case = self.snapshot.catalogue.case(kind, row)
+        itself = np.arange(len(archive.patients)) == row
+        query = Query(
+            kind,
+            self.snapshot.transforms[kind].apply(np.asarray(self.snapshot.signatures(kind)[[row]])),
+            (case.view,),
+            itself,
+            archive.of_patients([archive.patients[row]]),
+            np.zeros_like(itself),
+            archived=False,
+            people=1,
+            age_years=case.age_years,
+            flags=tuple(Flag(code, f"it was flagged {code!r} when it was read") for code in archive.flags[row]),
+            case=case,
+        )
+        return self._answer(query, question, hidden)
+
+    def rows_where(self, kind: str, where: str | None) -> Mask:
+        """Which rows of `kind` a condition allows, denied patients left out (n,). Raises `FilterError`."""
+        allowed = ~self._denied.rows(kind)
+        if where is not None:
+            found = np.zeros(len(allowed), bool)
+            found[self.snapshot.catalogue.where(where, kind)] = True
+            allowed &= found
         return allowed
 
-    def archive_rate(self, kind: str, endpoint: Endpoint, eligible: npt.NDArray[np.bool_]) -> Rate:
-        """The rate among the eligible archive's patients, one vote each."""
-        states = self.snapshot.catalogue.values(endpoint.name, kind)
-        by_patient: dict[int, set[State]] = {}
-        for row in np.flatnonzero(eligible):
-            by_patient.setdefault(int(self.archives[kind].patients[row]), set()).add(State(states[row]))
-        return rate_of(patient_state(found) for found in by_patient.values())
+    def _answer(self, query: Query, question: Question, hidden: Mask) -> Answer:
+        kind, archive, catalogue = query.kind, self.archives[query.kind], self.snapshot.catalogue
+        k = self._wanted(question.k, kind)
+        sites = _sites_left_out(query, question, archive)
+        strangers = ~(hidden | query.own | archive.of_patients(archive.patients[query.copies]))
+        base = self.rows_where(kind, question.where)
+        base &= ~query.itself | (query.case is None) if question.include_own else strangers
+        if sites:
+            base &= ~_of_sites(archive, sites)
+        matched = [base & archive.of_view(view) if question.match_view and view else base for view in query.views]
+        eligible: Mask = np.any(matched, axis=0)
+        nearest, ranked = self._search(query, matched, k)
+        likeness = likeness_of(self.snapshot.manifest, kind)
+        if likeness and (question.include_own or min(nearest) < likeness.unlike):
+            nearest = self._nearest_strangers(query, strangers)
+        neighbours = tuple(
+            Neighbour(
+                rank, similarity, catalogue.case(kind, row), likeness.percentile(similarity) if likeness else None
+            )
+            for rank, (similarity, row) in enumerate(ranked, start=1)
+        )
+        found = [neighbour.case.outcome for neighbour in neighbours]
+        outcomes = {e.name: summarise(found, e, archive.rate(e.name, eligible)) for e in catalogue.endpoints}
+        shown = np.array([row for _, row in ranked], np.int64)
+        patients = archive.one_row_a_patient(eligible, shown)
+        concentrations = _concentrations(archive, shown, patients)
+        told = [
+            *warnings.of_flags(query.flags),
+            *warnings.of_identity(
+                people=query.people, archived=query.archived, copies=int(query.copies.sum()), include_own=question.include_own
+            ),
+            *warnings.of_likeness(
+                nearest, [n for n, row in zip(neighbours, shown, strict=True) if strangers[row]], likeness, len(archive.patients)
+            ),
+            *warnings.of_views(kind, query.views, neighbours),
+            *warnings.of_age(query.age_years, archive.ages_years[patients]),
+            *warnings.of_concentration(concentrations),
+            *warnings.of_outcomes(neighbours, outcomes.values(), wanted=k),
+        ]  # fmt: skip
+        return Answer(
+            snapshot=self.snapshot.manifest.name,
+            kind=kind,
+            scans=query.scans,
+            case=query.case,
+            views=query.views,
+            sites_left_out=sites,
+            eligible=int(eligible.sum()),
+            neighbours=neighbours,
+            outcomes=outcomes,
+            concentrations=concentrations,
+            warnings=tuple(told),
+        )
+
+    def _search(self, query: Query, matched: Sequence[Mask], k: int) -> tuple[list[float], list[tuple[float, int]]]:
+        """(each signature's highest similarity, −inf where nothing is eligible; the `k` best patients' similarity and row)."""
+        patients, store = self.archives[query.kind].patients, self.snapshot.stores[query.kind]
+        nearest = []
+        best: dict[int, tuple[float, int]] = {}  # patient -> (−similarity, row): smaller is better, ties by row
+        for signature, allowed in zip(query.signatures, matched, strict=True):
+            similarities, rows = nearest_patients(
+                store, signature[None], k=k, patients=patients, own=np.array([NOBODY]), allowed=np.flatnonzero(allowed)
+            )
+            found = [(float(s), int(row)) for s, row in zip(similarities[0], rows[0], strict=True) if row != PADDING]
+            nearest.append(found[0][0] if found else -np.inf)
+            for similarity, row in found:
+                patient = int(patients[row])
+                best[patient] = min(best.get(patient, (np.inf, 0)), (-similarity, row))
+        return nearest, [(-negative, row) for negative, row in sorted(best.values())[:k]]
+
+    def _nearest_strangers(self, query: Query, strangers: Mask) -> list[float]:
+        """Each signature's highest similarity to any case of another patient, as the archive's likeness was measured."""
+        nearest, _ = self._search(query, [strangers] * len(query.signatures), 1)
+        return [similarity for similarity in nearest if np.isfinite(similarity)]
 
     def _kind(self, scans: Sequence[Scan]) -> str:
         if not scans:
@@ -166,84 +220,67 @@ class SearchEngine:
             raise QuestionError(f"the index holds no {kind} scans, only {', '.join(self.snapshot.stores)}")
         return kind
 
-    def _wanted(self, k: int | None, archive: Archive, kind: str) -> int:
+    def _place(self, case_id: str) -> tuple[str, int]:
+        """(kind, row) of a case. Raises `QuestionError`; of a denied patient's case too, as if it were not there."""
+        for kind, archive in self.archives.items():
+            row = archive.row_of(case_id)
+            if row is not None and not self._denied.rows(kind)[row]:
+                return kind, row
+        raise QuestionError(f"no case of the index is called {case_id!r}")
+
+    def _wanted(self, k: int | None, kind: str) -> int:
+        patients = self.archives[kind].patient_count
         if k is None:
-            return min(DEFAULT_K, archive.patient_count)
+            return min(DEFAULT_K, patients)
         if k < 1:
             raise QuestionError(f"k is {k}; ask for at least 1 patient")
-        if k > archive.patient_count:
+        if k > patients:
             raise QuestionError(
-                f"k is {k}, but the index holds {kind} scans of {archive.patient_count} patients; ask for at most that many"
+                f"k is {k}, but the index holds {kind} scans of {patients} patients; ask for at most that many"
             )
         return k
 
-    def _own_patients(self, scans: Sequence[Scan], question: Question, archive: Archive) -> RowNumbers:
-        """Whose scans these are, as numbers: by the id given or in the header, or because the very picture is archived."""
-        known = archive.patient_ids.astype(str)
-        if question.patient_id is not None and question.patient_id not in known:
-            raise QuestionError(
-                f"no case of the index is of the patient {question.patient_id!r}; mind capitals and spaces"
-            )
-        names = {question.patient_id, *(scan.header.patient_id for scan in scans)} - {None}
-        rows = np.isin(known, [str(name) for name in names])
-        for scan in scans:
-            rows |= archive.same_picture(scan)
-            rows |= archive.case_ids == scan.header.instance_uid
-        return np.unique(archive.patients[rows])
 
-    def _view(self, scan: Scan, archive: Archive) -> str | None:
-        """The scan's view; where the file is silent but is archived, the archive's."""
-        if scan.view:
-            return str(scan.view)
-        same = archive.views[archive.same_picture(scan)]
-        return str(same[0]) if len(same) and same[0] else None
+def _named_rows(scans: Sequence[Scan], question: Question, archive: Archive, hidden: Mask) -> Mask:
+    """Which rows are of the patients that the question or the scans' headers name (n,). Raises `QuestionError`."""
+    if question.patient_id is not None and question.patient_id not in archive.patient_ids[~hidden]:
+        raise QuestionError(f"no case of the index is of the patient {question.patient_id!r}; mind capitals and spaces")
+    names = {question.patient_id, *(scan.header.patient_id for scan in scans)} - {None}
+    return np.isin(archive.patient_ids, [str(name) for name in names])
 
 
-def _same_person(patients: Codes, pixel_hashes: npt.NDArray[np.object_]) -> Codes:
-    """`patients` (n,) renumbered so that patients who share a picture have the same number, from 0 without gaps."""
-    first_owner: dict[str, int] = {}
-    merged = np.arange(patients.max() + 1)
-    for patient, pixels in zip(patients, pixel_hashes, strict=True):
-        if pixels is None:
-            continue
-        one, other = merged[first_owner.setdefault(pixels, int(patient))], merged[patient]
-        if one != other:
-            merged[merged == other] = one
-    return np.unique(merged[patients], return_inverse=True)[1].astype(np.int64)
+def _view(scan: Scan, archive: Archive, hidden: Mask) -> str | None:
+    """The scan's view; where the file is silent but is archived, the archive's."""
+    if scan.view:
+        return str(scan.view)
+    same = archive.views[archive.same_picture(scan) & ~hidden]
+    return str(same[0]) if len(same) and same[0] else None
 
 
-def _copies(scans: Sequence[Scan], archive: Archive) -> npt.NDArray[np.bool_]:
-    """Which rows look like a copy of any of the scans (n,)."""
-    copies: npt.NDArray[np.bool_] = np.any([archive.copies_of(scan) for scan in scans], axis=0)
-    return copies
-
-
-def _warnings(answer: Answer, question: Question, k: int, *, copies: int) -> list[str]:
-    """What the reader must doubt; `copies` counts archived films like the query, of patients not known to be its own."""
-    warnings = [f"The query: {flag.message}." for scan in answer.scans for flag in scan.provenance.flags]
-    people = {scan.header.patient_id for scan in answer.scans} - {None}
-    if len(people) > 1:
-        warnings.append(f"The scans asked together are of {len(people)} patients by their headers.")
-    if copies:
-        like = "1 archived film looks like a copy" if copies == 1 else f"{copies} archived films look like copies"
-        left_out = "their patients are left out" if copies > 1 else "its patient is left out"
-        end = "" if question.include_own else f"; {left_out}"
-        warnings.append(f"{like} of the query (recompressed or cropped){end}.")
-    if None in answer.views and answer.scans[0].kind == "xray":
-        warnings.append(
-            "The query's view is not known: neighbours of any view are shown, and AP films come from sicker patients."
+def _sites_left_out(query: Query, question: Question, archive: Archive) -> tuple[str, ...]:
+    """The query's own sites, by name, where the question leaves them out. Raises `QuestionError`."""
+    if not question.other_sites:
+        return ()
+    for site in question.sites:
+        if site not in archive.sites.names:
+            raise QuestionError(f"no case of the index is of the site {site!r}; mind capitals and spaces")
+    own = {archive.sites.names[code] for code in archive.sites.codes[query.itself] if code != NOT_RECORDED}
+    if not own and not question.sites:
+        raise QuestionError(
+            "which site is the query's own is not known, so it cannot be left out; name it with --site, as the archive calls it"
         )
-    if (
-        not question.match_view
-        and None not in answer.views
-        and any(n.case.view not in answer.views for n in answer.neighbours)
-    ):
-        warnings.append("Some neighbours are of another view than the query.")
-    if len(answer.neighbours) < k:
-        warnings.append(f"Only {len(answer.neighbours)} of {k} patients: no more are eligible.")
-    for summary in answer.outcomes.values():
-        if summary.known < FEWEST_KNOWN:
-            warnings.append(
-                f"{summary.endpoint.title}: recorded for {summary.known} of {summary.asked} neighbours, too few to say anything."
-            )
-    return warnings
+    return tuple(sorted(own.union(question.sites)))
+
+
+def _of_sites(archive: Archive, sites: Sequence[str]) -> Mask:
+    """Which rows are of the named sites, or of an unknown one (n,)."""
+    return np.isin(archive.sites.codes, [NOT_RECORDED, *(archive.sites.names.index(site) for site in sites)])
+
+
+def _concentrations(archive: Archive, shown: RowNumbers, patients: RowNumbers) -> tuple[Concentration, ...]:
+    """Of site and of scanner, where any neighbour's is recorded; `patients`: one row for each eligible patient."""
+    found = [
+        concentration(attribute, groups, shown, patients)
+        for attribute, groups in (("site", archive.sites), ("scanner", archive.scanners))
+    ]
+    return tuple(one for one in found if one is not None)

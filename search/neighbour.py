@@ -12,6 +12,9 @@ class Neighbour:
     rank: int  # from 1
     similarity: float  # cosine of the centred signatures, −1…1
     case: Case
+    percentile: float | None = (
+        None  # of `similarity` among the archive's own, 0 to 100; None: the index was built without
+    )
 
 
 def event_text(event: Event) -> str:

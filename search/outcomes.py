@@ -1,13 +1,13 @@
-"""What happened to the neighbours: counts of what is known, intervals, and the archive's own rate beside them."""
+"""What happened to the neighbours: counts of what is known, intervals, times, and the archive's own rate beside them."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from index.case import Endpoint, Outcome, State
+from search.survival import Z95, TimeToEvent, time_to_event
 
 FEWEST_KNOWN = 5  # below this nothing is said of a share
-Z95 = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class OutcomeSummary:
     low: float | None  # Wilson 95 % interval of the share
     high: float | None
     archive: Rate
+    time: TimeToEvent
 
 
 def wilson_interval(events: int, known: int) -> tuple[float, float]:
@@ -68,7 +69,8 @@ def patient_state(states: Iterable[State]) -> State:
 def summarise(outcomes: Sequence[Outcome], endpoint: Endpoint, archive: Rate) -> OutcomeSummary:
     """The summary of one endpoint over the neighbours' outcomes."""
     rate = rate_of(outcome.events[endpoint.name].state for outcome in outcomes)
+    time = time_to_event(outcomes, endpoint.name)
     if rate.known < FEWEST_KNOWN:
-        return OutcomeSummary(endpoint, len(outcomes), rate.known, None, None, None, archive)
+        return OutcomeSummary(endpoint, len(outcomes), rate.known, None, None, None, archive, time)
     low, high = wilson_interval(rate.events, rate.known)
-    return OutcomeSummary(endpoint, len(outcomes), rate.known, rate.events, low, high, archive)
+    return OutcomeSummary(endpoint, len(outcomes), rate.known, rate.events, low, high, archive, time)

@@ -123,7 +123,7 @@ def test_a_running_engine_leaves_the_purged_out_at_once(archive: Path, tmp_path:
     build(archive, index)
     engine = SearchEngine.open(index)
     asked = "1.2.3.0.1.5550001"
-    question = Question(k=2, any_view=True)
+    question = Question(k=2)
     assert NAMES[2] in {one.case.patient_id for one in engine.query_case(asked, Question(k=3)).neighbours}
     DenyList.read(index).with_names([NAMES[2]], date(2026, 1, 1)).write(index)
     assert {one.case.patient_id for one in engine.query_case(asked, question).neighbours} == {NAMES[1], NAMES[3]}
