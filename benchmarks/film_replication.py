@@ -71,9 +71,10 @@ def main(archives: Sequence[Path]) -> None:
     for name in NAMES:
         pooled, other = (mean_of([figures[name] for figures in which]) for which in (now, before))
         metric, difference = bootstrapped(pooled), paired_difference(pooled, other)
+        lift = f", {metric.value / metric.chance:.2f} times chance" if metric.chance else ""
         print(
             f"{name}, all {len(archives)} archives ({metric.patients} patients): {metric.value:.3f} ({metric.low:.3f} to "
-            f"{metric.high:.3f}), chance {metric.chance:.3f}, {metric.value / metric.chance if metric.chance else 0:.2f} times chance; "
+            f"{metric.high:.3f}), chance {metric.chance:.3f}{lift}; "
             f"whole film {bootstrapped(other).value:.3f}, difference {words(difference)}"
         )
 

@@ -16,6 +16,7 @@ GAS_HU = -960  # half of a gas-filled bowel or windpipe lies below this; of a lu
 LEAST_OF_BODY = 0.08  # lungs fill at least so much of the body in their largest slice
 LEAST_OF_LARGEST_SLICE = 0.04  # a slice with less lung than this, beside the one with most, is beyond their ends
 CUT_OFF = 0.05  # of the largest slice's lung on the scan's last slice: 12 mm above the base's tip, 5 mm below the apex
+PAIRED = 0.15  # of the larger one's area in a slice: the second piece is the other lung
 SECOND_LUNG = 0.15  # of the first one's volume; smaller pieces are not lungs
 
 
@@ -29,6 +30,7 @@ class Extent:
     bottom: float
     left: float
     right: float
+    pairs: float  # share of the slices that show two lungs: 0.6 and more of a chest, 0.15 and less where one is filled or left out
     middle: float  # the body's midline, in columns: the patient's right lung lies before it, the left one beyond
 
 
@@ -47,7 +49,17 @@ def find_lungs(hu: Pixels) -> Extent | None:
     kept = lungs[shown[0] : shown[1] + 1]
     rows, columns = np.flatnonzero(kept.any(axis=(0, 2))), np.flatnonzero(kept.any(axis=(0, 1)))
     middle = _midline(body[shown[0] : shown[1] + 1])
-    return Extent(shown[0], shown[1], rows[0], rows[-1] + 1, columns[0], columns[-1] + 1, middle)
+    return Extent(shown[0], shown[1], rows[0], rows[-1] + 1, columns[0], columns[-1] + 1, _pairs(kept), middle)
+
+
+def _pairs(lungs: Mask) -> float:
+    """In how many of the slices the lungs are two pieces of comparable size."""
+    paired = 0
+    for plane in lungs:
+        _, _, stats, _ = cv2.connectedComponentsWithStats(plane.astype(np.uint8), connectivity=8)
+        areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1]
+        paired += len(areas) > 1 and areas[1] > PAIRED * areas[0]
+    return paired / len(lungs)
 
 
 def _midline(body: Mask) -> float:

@@ -12,6 +12,10 @@ TINY = 256  # pixels of the shorter side: below, an icon or a thumbnail
 FAINT = 0.2  # of the grey range between the 1st and 99th percentile, less than which the window is not this film's
 SATURATED = 0.35  # share of pixels at black or white
 LIKELY = 0.5  # probability above which an exchange of black and white is told of
+BOTTOM_SHARE, CUT_OFF_BELOW = (
+    0.024,
+    0.5,
+)  # 3 of 128 rows; the network never fills the last row, and a base may come near it: other limits there
 CUT_OFF = 0.3  # of a lung's height or width that runs along the film's edge
 MIRRORED = 0.95  # probability above which a film is mirrored back: a heart in the middle makes it hard to tell
 TURNED = {1: "a quarter turn clockwise", 2: "by half a turn", 3: "a quarter turn anticlockwise"}
@@ -79,13 +83,14 @@ def _find(grey: Pixels, *, inverted: bool) -> Finding:
 def cut_off_flags(lungs: Lungs) -> list[Flag]:
     """A flag where much of a lung runs along the film's edge: there is more of it than the film shows."""
     for name, lung in (("right", lungs.right), ("left", lungs.left)):
+        lowest = max(1, round(BOTTOM_SHARE * len(lung)))
         high, wide = np.count_nonzero(lung.any(axis=1)), np.count_nonzero(lung.any(axis=0))
         edges = {
-            "top": lung[0].sum() / wide,
-            "bottom": lung[-1].sum() / wide,
-            "side": lung[:, [0, -1]].sum(axis=0).max() / high,
+            "top": lung[0].sum() > CUT_OFF * wide,
+            "bottom": lung[-lowest:].sum(axis=1).max() > CUT_OFF_BELOW * wide,
+            "side": lung[:, [0, -1]].sum(axis=0).max() > CUT_OFF * high,
         }
-        cut = [edge for edge, share in edges.items() if share > CUT_OFF]
+        cut = [edge for edge, is_cut in edges.items() if is_cut]
         if cut:
             return [Flag("lungs-cut-off", f"the {name} lung goes on beyond the film's {' and '.join(cut)}")]
     return []

@@ -38,6 +38,7 @@ def lung_extent(sample: Sequence[int], coarse: Pixels, shape: tuple[int, int, in
         bottom=found.bottom * down,
         left=found.left * across,
         right=found.right * across,
+        pairs=found.pairs,
         middle=found.middle * across,
     )
 

@@ -16,6 +16,7 @@ from embed.slice_places import Places, evenly, places_of
 from embed.undamaged import Damage, Decode, damage_flags, decode_undamaged
 
 LEAST_AIR, LEAST_TISSUE = 0.03, 0.1  # shares of a chest CT, whose field of view may be cropped to the body
+LEAST_PAIRS = 0.3  # share of the slices with two lungs, below which one is missing
 MARGIN = 0.06  # of the lungs' bounding box, on every side
 
 
@@ -162,6 +163,9 @@ def _lungs_of(source: VolumeSource, places: Places, damage: Damage) -> tuple[Ext
     extent = lung_extent(sample, coarse, source.shape, places)
     if extent is None:
         return None, [Flag("no-lungs", "no lungs were found; the whole extent is used"), *_hounsfield_doubts(coarse)]
+    if extent.pairs < LEAST_PAIRS:
+        said = "only one lung is seen: the other is filled or out of the picture; the whole extent is used"
+        return None, [Flag("no-lungs", said), *_hounsfield_doubts(coarse)]
     return extent, _hounsfield_doubts(coarse) + cut_off_flags(_coarsely(source), coarse, extent, places, damage)
 
 

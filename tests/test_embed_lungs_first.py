@@ -1,8 +1,10 @@
 """Films are set upright, cropped to their lungs and stretched by them; where that is not sure they are used whole, and say so."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -223,3 +225,11 @@ def test_a_dicom_film_and_the_picture_exported_from_it_show_the_same_lungs() -> 
 def test_an_index_remembers_which_lung_finder_prepared_it() -> None:
     assert LUNG_FINDER in load_encoder("histogram").fingerprint
     assert LUNG_FINDER in load_encoder("efficientnet-lite0").fingerprint
+
+
+@pytest.mark.parametrize(("film", "kept"), [("3b46de94", 0.65), ("3b46de94", 0.5), ("a3111116", 1.0)])
+def test_a_real_film_that_ends_within_the_lungs_says_so(shared_data: Path, film: str, kept: float) -> None:
+    picture = cv2.imread(str(shared_data / "hannover" / "png" / f"{film}.png"), cv2.IMREAD_GRAYSCALE)
+    done, encoded = cv2.imencode(".png", picture[: int(kept * len(picture))])
+    scan = read_scan_bytes(encoded.tobytes(), side=640)
+    assert done and "lungs-cut-off" in {flag.code for flag in scan.provenance.flags}

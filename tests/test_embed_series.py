@@ -501,6 +501,23 @@ def test_a_volume_without_lungs_is_used_whole_and_flagged() -> None:
     assert scan.pixels.shape == (12, 16, 22)
 
 
+@pytest.mark.parametrize(
+    "what", ["right filled", "left filled", "field of the left one only", "field of the right one only"]
+)
+def test_a_ct_that_shows_one_lung_is_used_whole_and_flagged(what: str) -> None:
+    hu, lungs = real_ct()
+    middle = hu.shape[2] // 2
+    side = np.s_[:, :, :middle] if "right" in what else np.s_[:, :, middle:]
+    if "filled" in what:
+        hu = hu.copy()
+        hu[side][lungs[side]] = 30
+    else:
+        hu = hu[side]
+    scan = read_volume_scan(found(files_of(hu)), side=96)
+    assert "no-lungs" in {flag.code for flag in scan.provenance.flags}
+    assert any("across the whole extent" in step for step in scan.provenance.steps)
+
+
 def test_mr_is_shown_between_percentiles_without_looking_for_lungs() -> None:
     attributes = {"Modality": "MR", "SOPClassUID": MRImageStorage, "RescaleSlope": None, "RescaleIntercept": None}
     series, why = choose_series([found(files_of(noise(), **attributes))])
