@@ -5,7 +5,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from copy import copy
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from embed.limits import MAX_FRAME_PIXELS, MAX_INFLATED_BYTES
 from embed.scan import DamagedScan, Header, ScanError, UnsupportedScan
 
 Stored = npt.NDArray[Any]  # (rows, columns), integers as they are stored, or (rows, columns, 3) for colour
+FIRST_RADIOGRAPH = date(1895, 11, 8)
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 # Of several decoders pydicom asks GDCM first, which aborts the whole process over what these refuse with an exception.
@@ -201,10 +202,12 @@ def text_of(ds: pydicom.Dataset, keyword: str) -> str | None:
 
 
 def date_of(text: str | None) -> date | None:
+    """A DICOM date (PS3.5 6.2 DA); none that cannot be that of an image: before the first radiograph, or in the future."""
     try:
-        return datetime.strptime(text or "", "%Y%m%d").date()
+        found = datetime.strptime(text or "", "%Y%m%d").date()
     except ValueError:
         return None
+    return found if FIRST_RADIOGRAPH <= found <= date.today() + timedelta(days=1) else None
 
 
 def numbers(value: Any) -> list[float]:

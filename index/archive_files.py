@@ -61,10 +61,26 @@ class LocalFiles:
 
     def files_below(self, path: str) -> list[str]:
         found: list[str] = []
-        for folder, _, names in os.walk(self._root / path, onerror=_raised, followlinks=True):
-            relative = os.path.relpath(folder, self._root)
-            found += [f"{relative}/{name}" if relative != "." else name for name in names]
+        self._gather(path, frozenset(), found)
         return sorted(found)
+
+    def _gather(self, path: str, above: frozenset[tuple[int, int]], found: list[str]) -> None:
+        """Links are followed, but never into a folder that lies above."""
+        try:
+            stated = os.stat(self._root / path)  # noqa: PTH116
+            with os.scandir(self._root / path) as entries:
+                listed = list(entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        place = (stated.st_dev, stated.st_ino)
+        if place in above:
+            return
+        for entry in listed:
+            below = f"{path}/{entry.name}" if path else entry.name
+            if entry.is_dir():
+                self._gather(below, above | {place}, found)
+            else:
+                found.append(below)
 
     def read_all(self, paths: Iterable[str]) -> dict[str, bytes | OSError]:
         return {path: self._read(path) for path in paths}
@@ -80,8 +96,3 @@ class LocalFiles:
             return (self._root / path).read_bytes()
         except OSError as error:
             return error
-
-
-def _raised(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error

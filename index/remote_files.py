@@ -42,9 +42,10 @@ class RemoteFiles:
         found: dict[str, bytes | OSError] = {}
         for start in range(0, len(wanted), AT_ONCE):
             part = wanted[start : start + AT_ONCE]
-            content = self._system.cat([self._full(path) for path in part], on_error="return")
-            for path in part:
-                got = content.get(self._full(path), FileNotFoundError(f"{path}: not there"))
+            names = [self._full(path) for path in part]
+            # not `cat`, which takes [ and * in a name for patterns
+            content = self._system.cat_ranges(names, [None] * len(names), [None] * len(names), on_error="return")
+            for path, got in zip(part, content, strict=True):
                 found[path] = as_os_error(got, path) if isinstance(got, Exception) else bytes(got)
         return found
 

@@ -690,3 +690,9 @@ def test_padding_written_without_its_sign_is_recognised() -> None:
     ds.add_new("PixelPaddingValue", "US", 63536)
     scan = read_scan_bytes(to_bytes(ds), side=4096)
     assert (scan.pixels[0, 4:8, 4:8] == 0).all()
+
+
+@pytest.mark.parametrize(("stated", "believed"), [("20200401", True), ("18950101", False), ("20991231", False)])
+def test_a_date_that_no_image_can_have_is_not_believed(stated: str, believed: bool) -> None:
+    scan = read_scan_bytes(dicom_bytes(phantom(), StudyDate=stated), side=64)
+    assert (scan.header.scan_date is not None) is believed

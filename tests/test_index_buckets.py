@@ -68,6 +68,20 @@ def test_a_bucket_is_read_as_the_same_tree_in_a_folder(warehouse: Path, wire: Wi
     assert remote[0].files == (f"{URL}/training/xray/Covid1/s/x/1.1.dcm",)
 
 
+def test_names_that_look_like_patterns_are_read_as_they_are(
+    wire: Wire,
+) -> None:
+    import boto3
+
+    content = dicom_bytes(phantom(16, 16), StudyDate="20200401")
+    boto3.client("s3").put_object(Bucket="nccid", Key="odd/xray/Covid[2]/s/t/a*.dcm", Body=content)
+    (case,) = open_cohort("nccid=s3://nccid/odd").iter_cases()
+    assert (case.patient_id, case.case_id, str(case.scan_date)) == ("Covid[2]", "a*", "2020-04-01")
+    with LocalCopies() as copies:
+        (copy,) = copies.of([case])
+        assert copy.paths[0].read_bytes() == content
+
+
 def test_only_what_is_needed_is_read(wire: Wire) -> None:
     list(open_cohort(f"nccid={URL}").iter_cases())
     got = [line.rpartition("/")[2] for line in wire.requests if line.startswith("GET") and "?" not in line]

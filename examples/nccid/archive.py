@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -213,7 +214,9 @@ def _write_study(
             if files.metadata is not None:
                 write_bytes(files.metadata, warehouse.root / warehouse.metadata_path(place))
             day = (own.acquired or own.studied) if files.tell else None
-            yield ScanFacts(own.sop_uid if is_film else own.study_uid, study.tree, day, image.as_posix())
+            age = float(re.sub(r"\D", "", own.age)) if own.age and files.tell else None
+            name = own.sop_uid if is_film else own.study_uid
+            yield ScanFacts(name, study.tree, day, image.as_posix(), age)
 
 
 @dataclass(frozen=True)

@@ -76,13 +76,17 @@ def data_sheet(patient: Patient, course: Course, hand: Hand, centre: Centre, *, 
 def written(sheet: Sheet, hand: Hand) -> dict[str, object]:
     """The file's content; some uploaders nest what a segmentation tool said, over what stands at the root."""
     raw = {header: value for header, value in sheet.raw().items() if header}
-    nested = {header: raw[header] for header in SEGMENTED if header in raw}
-    if nested and hand.is_dirty(0.3):
-        for header in nested:
-            if hand.rng.random() < 0.5:
+    told = [header for header in SEGMENTED if raw.get(header) not in (None, "")]
+    if told and hand.is_dirty(0.3):
+        nested: dict[str, object] = {}
+        for header in told:
+            luck = hand.rng.random()
+            if luck < 0.2:  # the tool said nothing of it: the root's word stands
+                nested[header] = hand.pick(("", None))
+                continue
+            nested[header] = raw.pop(header)
+            if luck < 0.6:
                 raw[header] = hand.pick((1, 2, "3"))
-            else:
-                del raw[header]
         raw["OtherDataSources"] = {"SegmentationData": nested}
     return raw
 

@@ -62,6 +62,7 @@ class ScanFacts:
     tree: str
     day: date | None  # as far as any readable header tells
     file: str  # below the archive's root
+    age_years: float | None = None  # as far as any readable header tells
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def derived(values: Values, patient: PatientFacts, scan: ScanFacts) -> dict[str,
     death = death if died else None
     row: dict[str, Any] = {
         "site": values.get("site"),
-        "age_years": values.get("age"),
+        "age_years": values.get("age") if scan.age_years is None else scan.age_years,
         "sex": values.get("sex"),
         "scan_date": scan.day,
         "clinical_files": " ".join(patient.files) or None,
@@ -153,7 +154,7 @@ def _events(values: Values) -> dict[str, bool | None]:
     events: dict[str, bool | None] = {
         name: True if values.get(when) else values.get(answer) for name, (answer, when) in EVENTS.items()
     }
-    if events["itu_admission"] is None and (events["intubated"] or values.get("apache") is not None):
+    if events["itu_admission"] is None and (events["intubated"] or values.get("apache")):
         events["itu_admission"] = True
     return events
 
@@ -194,7 +195,7 @@ def _status_at_scan(status: str | None, phase: str | None) -> str | None:
     if status in ("positive", "positive_swab", "conflict"):
         at = {"pre": "pre_covid", "acute": "positive", "post": "post_covid", None: "unknown"}[phase]
         return "conflict" if status == "conflict" and at in ("positive", "post_covid") else at
-    return "negative" if status == "negative_unconfirmed" else status
+    return "unknown" if status == "negative_unconfirmed" else status
 
 
 def _last_seen_alive(values: Values, patient: PatientFacts) -> date | None:

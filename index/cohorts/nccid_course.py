@@ -8,9 +8,9 @@ from typing import Any
 
 from index.case import State
 from index.cohorts.cleaned import Cleaned
+from index.cohorts.nccid_tests import CovidTest
 
 Fields = Mapping[str, Cleaned[Any]]
-Swabs = Sequence[tuple[Cleaned[State], Cleaned[date]]]  # (result, day)
 
 ADMISSION, ITU, INTUBATION = "date_of_admission", "date_of_itu_admission", "date_of_intubation"
 DEATH, LAST_ALIVE = "date_of_death", "date_last_known_alive"
@@ -25,7 +25,8 @@ ORDERS = (
     (LAST_ALIVE, DEATH, 1),
 )
 DAY_BEFORE = 1  # a death may be written a day before the swab's or the scan's date
-PCRS = ("1st", "2nd")
+FIRST_TEST = date(2020, 1, 1)  # before it nobody could be tested
+LATE_TEST = 14  # days after a death on which a test may still be dated
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,22 @@ class Course:
         return Cleaned(float(worst), "", ("incomplete",) if worst < 3 and None in states else ())
 
 
-def mended(fields: Fields) -> dict[str, Cleaned[Any]]:
-    """The fields without the dates that contradict each other in order: the fewest whose removal mends it.
+def mended(fields: Fields, scan_dates: Collection[date] = ()) -> dict[str, Cleaned[Any]]:
+    """The fields without the dates that contradict each other in order, or a death before a scan: the fewest whose removal
+    mends it.
 
     Where several choices are equally few, nothing tells which date is wrong, and all of them go.
     """
     dates = {name: fields[name].value for name in dict.fromkeys(name for a, b, _ in ORDERS for name in (a, b))}
+    death, last_scan = dates[DEATH], max(scan_dates, default=None)
+    died_too_early = bool(death and last_scan and (last_scan - death).days > DAY_BEFORE)
+    if died_too_early:
+        dates[DEATH] = None
     known = [name for name, when in dates.items() if when]
     for count in range(len(known) + 1):
         choices = [set(gone) for gone in combinations(known, count) if _in_order(dates, gone)]
         if choices:
-            gone = set().union(*choices)
+            gone = set().union(*choices, {DEATH} if died_too_early else ())
             return {
                 name: Cleaned(None, cell.source, (*cell.flags, "implausible-order")) if name in gone else cell
                 for name, cell in fields.items()
@@ -84,18 +90,23 @@ def mended(fields: Fields) -> dict[str, Cleaned[Any]]:
     raise AssertionError("without dates there is no order to break")
 
 
-def course_of(fields: Fields, swabs: Swabs, *, is_full: bool, scan_dates: Collection[date]) -> Course:
+def course_of(fields: Fields, tests: Sequence[CovidTest], *, is_full: bool, scan_dates: Collection[date]) -> Course:
     """The course by a record's mended fields; `is_full` where it is a positive patient's, not a control's."""
     death = fields[DEATH].value
     died = _happened(fields["death"].value, fields[DEATH])
     intubated = _happened(fields["intubation"].value, fields[INTUBATION])
     itu = _happened(fields["itu_admission"].value, fields[ITU])
-    if itu.value is None and (intubated.value is State.YES or fields["apache"].value is not None):
+    is_implied = intubated.value is State.YES or bool(
+        fields["apache"].value
+    )  # a score of 0 is what an empty form holds
+    if itu.value is None and is_implied:
         itu = Cleaned(State.YES, "", ("implied",))
-    status = _covid_status(fields, swabs, is_full=is_full)
+    elif itu.value is State.NO and intubated.value is State.YES:
+        itu = itu.flagged("denied-but-implied")
+    status = _covid_status(fields, tests, is_full=is_full)
     return Course(
         status,
-        _index_date(fields, swabs) if is_full or status.value == "positive_swab" else Cleaned(None),
+        _index_date(fields, tests, death) if is_full or status.value == "positive_swab" else Cleaned(None),
         fields[ADMISSION].value,
         fields[ITU].value,
         fields[INTUBATION].value,
@@ -126,33 +137,35 @@ def _happened(state: State | None, when: Cleaned[date]) -> Cleaned[State]:
     return Cleaned(State.YES, "", flags)
 
 
-def _covid_status(fields: Fields, swabs: Swabs, *, is_full: bool) -> Cleaned[str]:
+def _covid_status(fields: Fields, tests: Sequence[CovidTest], *, is_full: bool) -> Cleaned[str]:
     if is_full:
         negative = fields["final_covid_positive"].value is State.NO
         return Cleaned("conflict" if negative else "positive", "", ("final-status-negative",) if negative else ())
-    told = [cell for cell in (fields["swab_status"], *(result for result, _ in swabs)) if cell.source]
-    results = {cell.value for cell in told}
-    if State.YES in results:
+    results = {test.result.value for test in tests if test.is_told}
+    if State.YES in results or fields["final_covid_positive"].value is State.YES:
         return Cleaned("positive_swab")
     return Cleaned("negative") if results == {State.NO} else Cleaned("negative_unconfirmed", "", ("no-result",))
 
 
-def _index_date(fields: Fields, swabs: Swabs) -> Cleaned[date]:
+def _index_date(fields: Fields, tests: Sequence[CovidTest], death: date | None) -> Cleaned[date]:
     """The first day of a positive test: when it was taken, else when its result came, else admission, flagged."""
-    pcrs = [
-        number for number, name in enumerate(PCRS, start=1) if fields[f"rt_pcr_{number}_positive"].value is State.YES
-    ]
-    taken = [day.value for result, day in swabs if result.value is State.YES]
-    taken.append(fields["date_of_positive_covid_swab"].value)
-    if fields["swab_status"].value is State.YES:
-        taken.append(fields["swab_date"].value)
-    taken += [fields[f"date_of_acquisition_of_{PCRS[number - 1]}_rt_pcr"].value for number in pcrs]
-    results = [fields[f"date_of_result_of_{PCRS[number - 1]}_rt_pcr"].value for number in pcrs]
+    positive = [test for test in tests if test.result.value is State.YES]
+    doubts: list[str] = []
+    taken, results = [fields["date_of_positive_covid_swab"].value], []
+    for test in positive:
+        if test.taken.value and test.resulted.value and test.resulted.value < test.taken.value:
+            doubts.append("implausible-order")  # a result before its test: nobody knows which day is wrong
+            continue
+        taken.append(test.taken.value)
+        results.append(test.resulted.value)
     for days, flags in ((taken, ()), (results, ("from-result",)), ([fields[ADMISSION].value], ("from-admission",))):
         known = [day for day in days if day]
-        if known:
-            return Cleaned(min(known), "", flags)
-    return Cleaned(None)
+        possible = [day for day in known if day >= FIRST_TEST and (not death or (day - death).days <= LATE_TEST)]
+        if len(possible) < len(known) and "impossible-test" not in doubts:
+            doubts.append("impossible-test")
+        if possible:
+            return Cleaned(min(possible), "", (*flags, *doubts))
+    return Cleaned(None, "", tuple(doubts))
 
 
 def _last_alive(told: Cleaned[date], scan_dates: Collection[date], *, before: date | None) -> Cleaned[date]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from index.case import State
 from index.cohorts import clean_laboratory as laboratory
 from index.cohorts.clean_dates import Anchor, Order, clean_date
 from index.cohorts.clean_ethnicity import clean_ethnicity
@@ -16,6 +15,7 @@ from index.cohorts.clean_person import clean_age, clean_sex
 from index.cohorts.clean_states import clean_state
 from index.cohorts.cleaned import Cleaned, cell_text
 from index.cohorts.date_habits import DateHabits
+from index.cohorts.nccid_tests import CovidTest, pcr_tests, swab_entries
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,20 @@ def clean_record(
     return cleaned | _oxygen(records, cleaned["fio2_percent"], cleaned["o2_saturation_percent"])
 
 
-def clean_swabs(
+def clean_tests(
     *raws: Mapping[str, Any], latest: date, scan_dates: Collection[date] = (), habits: DateHabits | None = None
-) -> list[tuple[Cleaned[State], Cleaned[date]]]:
-    """(result, day) of each swab in the `SwabDates` lists."""
-    found = []
-    for raw in raws:
-        record = _Cells.of(raw, latest, scan_dates, habits or DateHabits())
-        for swab in _swab_entries(raw):
-            day = _day(order=Order.UK, is_swab=True)(swab.get("SwabDate"), record.circumstances)
-            found.append((clean_state(swab.get("SwabStatus")), day))
-    return found
+) -> list[CovidTest]:
+    """All COVID tests of a patient's records, the newest first."""
+    records = [_Cells.of(raw, latest, scan_dates, habits or DateHabits()) for raw in raws]
+    tests = []
+    for raw, record in zip(raws, records, strict=True):
+        status, day = (_newest(FIELDS[name], [record]) for name in ("swab_status", "swab_date"))
+        tests.append(CovidTest(status, day))
+        for swab in swab_entries(raw):
+            day = _day(order=Order.UK, is_swab=True)(swab.get("swabdate"), record.circumstances)
+            tests.append(CovidTest(clean_state(swab.get("swabstatus")), day, is_listed=True))
+    own = [{name: _newest(FIELDS[name], [record]) for name in PCR_FIELDS} for record in records]
+    return tests + pcr_tests(own)
 
 
 def submitting_centre(*raws: Mapping[str, Any]) -> str:
@@ -80,8 +83,8 @@ def dated_cells(raw: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
     for header in DATE_HEADERS:
         for value in cells.get(header, ()):
             yield centre, header == SWAB_DATE, cell_text(value)
-    for swab in _swab_entries(raw):
-        yield centre, True, cell_text(swab.get("SwabDate"))
+    for swab in swab_entries(raw):
+        yield centre, True, cell_text(swab.get("swabdate"))
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,6 @@ def _by_header(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
         if cell_text(value):
             cells.setdefault(" ".join(header.lower().split()), []).append(value)
     return cells
-
-
-def _swab_entries(raw: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for header, value in raw.items():
-        if header.lower().strip() == "swabdates" and isinstance(value, list):
-            yield from (entry for entry in value if isinstance(entry, dict))
 
 
 def _newest(field: Field, records: Sequence[_Cells]) -> Cleaned[Any]:
@@ -145,13 +142,34 @@ def _clean_field(field: Field, record: _Cells) -> Cleaned[Any]:
 
 def _oxygen(records: Sequence[_Cells], fio2: Cleaned[float], saturation: Cleaned[float]) -> dict[str, Cleaned[float]]:
     """The three fields that a PaO2 cell may fill; one that has a field of its own keeps what that says."""
-    cell = next((record.by_header[h][0] for record in records for h in ("pao2", "pa02") if h in record.by_header), None)
-    oxygen = clean_pao2(cell, fio2_known=fio2.value is not None)
+
+    def read(value: Any, _: Circumstances) -> Cleaned[Any]:
+        oxygen = clean_pao2(value, fio2_known=fio2.value is not None)
+        parts = (oxygen.pao2_kpa, oxygen.saturation_percent, oxygen.fio2_percent)
+        is_told = any(part.value is not None for part in parts)
+        return Cleaned(tuple(part.value for part in parts) if is_told else None, cell_text(value))
+
+    chosen = _newest(Field(("pao2", "pa02"), read), records)
+    doubts = tuple(flag for flag in chosen.flags if flag != "header-variant")
+    oxygen = clean_pao2(
+        None if "headers-disagree" in doubts else chosen.source or None, fio2_known=fio2.value is not None
+    )
+    pao2, told, inspired = (
+        part.flagged(*doubts) if part.value is not None or part.flags or (doubts and part is oxygen.pao2_kpa) else part
+        for part in (oxygen.pao2_kpa, oxygen.saturation_percent, oxygen.fio2_percent)
+    )
     return {
-        "pao2_kpa": oxygen.pao2_kpa,
-        "o2_saturation_percent": saturation if saturation.value is not None else oxygen.saturation_percent,
-        "fio2_percent": fio2 if fio2.value is not None or oxygen.fio2_percent.value is None else oxygen.fio2_percent,
+        "pao2_kpa": pao2,
+        "o2_saturation_percent": _own_or_told(saturation, told),
+        "fio2_percent": _own_or_told(fio2, inspired),
     }
+
+
+def _own_or_told(own: Cleaned[float], told: Cleaned[float]) -> Cleaned[float]:
+    """A field's own value before that of the PaO2 cell, flagged where they differ."""
+    if own.value is None:
+        return told if told.value is not None or not own.source else own
+    return own.flagged("cells-disagree") if told.value not in (None, own.value) else own
 
 
 def _day(anchor: Anchor = Anchor.NEAR, order: Order = Order.US, *, is_swab: bool = False) -> Cleaner:
@@ -212,6 +230,7 @@ FIELDS: Mapping[str, Field] = {
     "pmh_cvs_disease": Field(("pmh cvs disease",), _code(0, 1, 2, 3, 4), is_column=True),
     "pmh_lung_disease": Field(("pmh lung disease",), _code(0, 1, 2, 3, 4, 5, unknown=6), is_column=True),
     "pmh_diabetes_type_2": Field(("pmh diabetes mellitus type ii",), _state, is_column=True),
+    "pmh_diabetes_type_1": Field(("pmh diabetes mellitus type i",), _state, is_column=True),
     "current_acei": Field(("current acei use",), _state, is_column=True),
     "current_arb": Field(
         ("current angiotension receptor blocker use", "current angiotensin receptor blocker use"),
@@ -254,5 +273,6 @@ FIELDS: Mapping[str, Field] = {
     "intubation": Field(("intubation",), _state),
     "death": Field(("death",), _state),
 }
+PCR_FIELDS = tuple(name for name in FIELDS if "rt_pcr" in name)
 DATE_HEADERS = tuple(h for name, field in FIELDS.items() if "date" in name.split("_") for h in field.headers)
 COLUMNS = (*(name for name, field in FIELDS.items() if field.is_column), "pao2_kpa")

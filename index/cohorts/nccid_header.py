@@ -7,6 +7,9 @@ from typing import Any, BinaryIO
 
 import pydicom
 
+from index.cohorts.clean_dates import EARLIEST
+from index.cohorts.cleaned import Cleaned
+
 HEADER = (
     "AcquisitionDate",
     "StudyDate",
@@ -14,6 +17,8 @@ HEADER = (
     "Manufacturer",
     "ManufacturerModelName",
     "PatientSex",
+    "PatientAge",
+    "PatientID",
 )
 
 
@@ -57,9 +62,12 @@ def header_text(value: Any) -> str | None:
     return str(value).encode("utf-8", "replace").decode("utf-8").strip() or None  # JSON may hold half a character
 
 
-def scan_date(header: dict[str, Any]) -> date | None:
-    """The two dates that de-identification left as they were; all others are offset."""
-    return _dicom_date(header.get("AcquisitionDate")) or _dicom_date(header.get("StudyDate"))
+def scan_date(header: dict[str, Any], latest: date) -> Cleaned[date]:
+    """The two dates that de-identification left as they were; all others are offset. None that cannot be, flagged."""
+    stated = [day for name in ("AcquisitionDate", "StudyDate") if (day := _dicom_date(header.get(name)))]
+    possible = [day for day in stated if EARLIEST <= day <= latest]
+    flags = ("out-of-range",) if len(possible) < len(stated) else ()
+    return Cleaned(possible[0] if possible else None, "", flags)
 
 
 def _dicom_date(value: Any) -> date | None:

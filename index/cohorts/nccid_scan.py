@@ -1,6 +1,6 @@
 """A course as it stands for one scan: days to what happened, COVID's phase, and what the record says of this very film."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -23,9 +23,9 @@ class AtScan:
     flags: tuple[str, ...]  # field:flag
 
 
-def at_scan(course: Course, fields: Fields, taken: date | None, *, film_dates: Collection[date] | None) -> AtScan:
-    """`taken` is the scan's date, None where it has none. `film_dates` are those of all films of the patient, None where the
-    scan is none: severity and code are told of films only.
+def at_scan(course: Course, fields: Fields, taken: date | None, *, film_dates: Sequence[date] | None) -> AtScan:
+    """`taken` is the scan's date, None where it has none. `film_dates` are those of all films of the patient, one each, None
+    where the scan is none: severity and code are told of films only.
     """
     phase = _phase(course.index_date.value, taken)
     film = {
@@ -47,6 +47,7 @@ def at_scan(course: Course, fields: Fields, taken: date | None, *, film_dates: C
     }
     derived: dict[str, Cleaned[object]] = {
         "covid_status": course.covid_status,
+        "covid_status_at_scan": course.covid_status,
         "index_date": course.index_date,
         "died": course.died,
         "itu_admission": course.itu_admission,
@@ -83,7 +84,7 @@ def _phase(index_date: date | None, taken: date | None) -> str | None:
 def _status_at_scan(status: str | None, phase: str | None) -> str | None:
     """What may be said of the disease on this scan: a positive patient's film of last year is no film of COVID."""
     if status not in ("positive", "positive_swab", "conflict"):
-        return "negative" if status else None
+        return "unknown" if status == "negative_unconfirmed" else status
     if phase == "pre":
         return "pre_covid"
     if phase is None:
@@ -93,8 +94,11 @@ def _status_at_scan(status: str | None, phase: str | None) -> str | None:
     return "positive" if phase == "acute" else "post_covid"
 
 
-def _of_film(fields: Fields, name: str, taken: date | None, film_dates: Collection[date]) -> Cleaned[float]:
-    """Severity or code of the recorded film of this day, else of a day beside it on which no film lies."""
+def _of_film(fields: Fields, name: str, taken: date | None, film_dates: Sequence[date]) -> Cleaned[float]:
+    """Severity or code of the recorded film of this day, else of a day beside it on which no film lies.
+
+    The record names the day only: where several films are of that day all are told the same, flagged.
+    """
     told = [(fields[dated].value, fields[f"{name}_{number}"].value) for dated, number in FILMS]
     for leeway in range(FILM_DAYS + 1) if taken else ():
         near = [
@@ -106,7 +110,9 @@ def _of_film(fields: Fields, name: str, taken: date | None, film_dates: Collecti
             return Cleaned(None, "", ("two-films-that-day",))
         if near:
             is_off = leeway > 0 and near[0] is not None
-            return Cleaned(near[0], "", ("a-day-off",) if is_off else ())
+            flags = ("a-day-off",) if is_off else ()
+            several = near[0] is not None and film_dates.count(taken) > 1
+            return Cleaned(near[0], "", (*flags, "several-films-that-day") if several else flags)
     return Cleaned(None)
 
 
