@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 DEMO ?= build/demo
 
-.PHONY: install install-test install-all install-system demo test lint format lungs bench clean
+.PHONY: install install-test install-all install-system demo test test-faults lint format lungs bench clean
 
 install: $(VENV)/demo.installed
 install-test: $(VENV)/test.installed
@@ -45,6 +45,10 @@ demo: install $(DEMO)/archive/truth.csv
 
 test: install-test
 	$(BIN)/python -m pytest
+
+# kills builds at 300 random instants, breaks each of their flushes and renames, fills disks: about half an hour
+test-faults: install-test
+	LIKEWISE_FAULTS=300 $(BIN)/python -m pytest -n 0 -s tests/test_index_faults.py
 
 lint: install-test
 	$(BIN)/ruff check .

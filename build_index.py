@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -178,6 +179,7 @@ def main(
     options = BuildOptions(limits=limits, keep=keep, full=full)
     try:
         with _signals_raise():
+            pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own gives less of it back
             intake, encoder = _opened(cohorts, encoder_name, exclusion_list)
             told.events.build_started(cohorts=len(cohorts), encoder=encoder.fingerprint, full=full, dry_run=dry_run)
             build = Build(
@@ -229,6 +231,9 @@ def build_index(
             return _reported(outcome, previous, intake, stock, started, clock)
         _read_and_keep(building, stock, intake, encoder, told, workers=workers)
         clock.mark("reading")
+        if building.is_unchanged() and previous:  # what could not be read, or is excluded, is so still
+            building.forget_parts()
+            return _reported(BuildOutcome.UNCHANGED, previous, intake, stock, started, clock)
         manifest, rejected, checked = building.publish()
         clock.mark("publishing")
         told.events.checked(warnings=len(checked.warnings), seconds=clock.seconds["publishing"])
@@ -367,7 +372,7 @@ def iter_reads(
 
 def _is_read(copy: LocalCopy, exclusions: Exclusions) -> bool:
     """Whether it is there, and no file of it is excluded by its name: a CT study is left out whole for one slice."""
-    return not copy.error and not (exclusions.names and exclusions.cover_any(copy.names()))
+    return not copy.error and not (exclusions.cover_somebody and exclusions.cover_any(copy.names()))
 
 
 def _identifiers(scan: Scan) -> tuple[str | None, ...]:

@@ -47,6 +47,8 @@ class Building:
         self._options = options
         self._stack = ExitStack()
         self.notes: list[str] = []  # what is worth telling of the state in which the index was found
+        self._kept = self._news = 0  # outcomes of reading, and of them those that differ from what is published
+        self._is_read = False
 
     def __enter__(self) -> Self:
         try:
@@ -104,10 +106,17 @@ class Building:
         return self._stock
 
     def is_unchanged(self) -> bool:
-        """Whether a new snapshot would hold the very same as the published one."""
-        stock, previous, build = self._stock, self._previous, self._build
-        if previous is None or self._options.full or stock.unread or stock.records_changed or stock.restamped:
+        """Whether a new snapshot would hold the very same as the published one. What has to be read may be so too, once it was read:
+        a file that is missing still, a scan whose own header excludes it.
+        """
+        stock, previous = self._stock, self._previous
+        is_pending = stock.unread and not self._is_read
+        if previous is None or self._options.full or is_pending or self._news:
             return False
+        if stock.records_changed or stock.restamped or stock.resumed:
+            return False
+        by_header = stock.unread - self._kept
+        build = replace(self._build, seen=self._build.seen - by_header, excluded=self._build.excluded + by_header)
         manifest = previous.manifest
         same = all(
             getattr(manifest, name) == getattr(build, name)
@@ -122,13 +131,15 @@ class Building:
 
     def unread(self) -> Iterator[Planned]:
         """The cases whose scans have to be read."""
+        self._is_read = True
         return (planned for planned in self._spool if planned.known is None)
 
     def keep(self, planned: Planned, outcome: Reading | Rejected) -> bool:
         """What reading a case's scan gave: kept at once in memory, and on disk a part at a time; whether that was now."""
         before = self._parts.written
-        told = outcome.facts if isinstance(outcome, Reading) else outcome
-        seen = Seen(planned.case.case_id, planned.stamp, planned.record, told)
+        seen = self._seen(planned, outcome.facts if isinstance(outcome, Reading) else outcome)
+        self._kept += 1
+        self._news += not self._known.failed_alike(seen)
         try:
             self._parts.add((seen, outcome if isinstance(outcome, Reading) else None))
         except OSError as error:
@@ -162,8 +173,21 @@ class Building:
             writer.discard()
             raise
         remove_parts(self._index / BUILDING)
-        prune(self._index, keep=self._options.keep)
-        return manifest, writer.rejected, found[0]
+        return manifest, writer.rejected, self._pruned(found[0])
+
+    def forget_parts(self) -> None:
+        """Give up what was read: it says nothing new."""
+        self._parts.forget()
+        remove_parts(self._index / BUILDING)
+
+    def _pruned(self, checked: Checked) -> Checked:
+        """The snapshot is published by now: what fails here is only told."""
+        try:
+            prune(self._index, keep=self._options.keep)
+        except OSError as error:
+            told = f"old snapshots could not be removed ({error}); see to it and run `python -m index prune`"
+            return replace(checked, warnings=(*checked.warnings, told))
+        return checked
 
     def published(self) -> IndexManifest | None:
         return self._previous.manifest if self._previous else None
@@ -184,15 +208,19 @@ class Building:
             if place is None:
                 excluded += 1
                 continue
-            outcome = source.seen(place).outcome
-            seen = Seen(case_id, planned.stamp, planned.record, outcome)
-            if isinstance(outcome, Facts):
-                writer.add(planned.case, seen, source.reading(place))
+            outcome = source.outcome(place)
+            if isinstance(outcome, Reading):
+                writer.add(planned.case, self._seen(planned, outcome.facts), outcome)
             else:
                 rejected = Rejected.of(planned.case, outcome.reason, outcome.message)
-                writer.reject(rejected, replace(seen, outcome=rejected))
+                writer.reject(rejected, self._seen(planned, rejected))
         seen_now = self._build.seen - (excluded - self._build.excluded)
         self._build = replace(self._build, excluded=excluded, seen=seen_now)
+
+    @staticmethod
+    def _seen(planned: Planned, outcome: Facts | Rejected) -> Seen:
+        case = planned.case
+        return Seen(case.case_id, planned.stamp, planned.record, outcome, case.files[0])
 
     def _check_counts(self, writer: SnapshotWriter) -> None:
         if not writer.indexed:
@@ -213,7 +241,10 @@ class Building:
         except SnapshotError:
             return None  # the first build
         try:
-            return open_current(self._index)
+            snapshot = open_current(self._index)
+            for name in snapshot.manifest.files:
+                snapshot.checked(name)
+            return snapshot
         except SnapshotError as error:
             self.notes.append(f"the published snapshot cannot be used ({error}); everything is read again")
             return None

@@ -202,6 +202,7 @@ class CatalogueBuilder:
         table = pa.concat_tables([_as(part, schema) for part in self._parts]) if self._parts else schema.empty_table()
         order = pc.sort_indices(table, sort_keys=[("kind", "ascending"), ("case_id", "ascending")])
         table = table.take(order)
+        self._parts.clear()  # it was copied
         kinds = table.column("kind").to_pylist()
         first: dict[str, int] = {}
         rows = [place - first.setdefault(kind, place) for place, kind in enumerate(kinds)]

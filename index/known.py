@@ -4,13 +4,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from index.case import Rejected
 from index.parts import READINGS as PART_READINGS
 from index.parts import SIGNATURES
 from index.readings import PASSING_REASONS, Facts, Reading, ReadingTable, Seen
@@ -26,12 +27,14 @@ class _Source(Protocol):
 
     def preview(self, place: int) -> bytes: ...
 
+    def release(self) -> None: ...
+
 
 class _Published:
     """A snapshot's readings, its previews through one connection."""
 
     def __init__(self, snapshot: Snapshot, previews: sqlite3.Connection) -> None:
-        self.table = ReadingTable.read(snapshot.checked(READINGS))
+        self.table = ReadingTable(snapshot.checked(READINGS))
         self._rows = {kind: snapshot.signatures(kind) for kind in snapshot.manifest.cases}
         self._previews = previews
 
@@ -44,17 +47,22 @@ class _Published:
         found = self._previews.execute("SELECT jpeg FROM previews WHERE case_id = ?", asked).fetchone()
         return bytes(found[0])
 
+    def release(self) -> None:
+        self.table.release()
+
 
 class _Part:
     """A finished part of an unfinished build."""
 
     def __init__(self, path: Path) -> None:
-        self.table = ReadingTable.read(path / PART_READINGS)
-        self._rows = np.load(path / SIGNATURES, mmap_mode="r", allow_pickle=False)
+        self.table = ReadingTable(path / PART_READINGS)
         self._path = path
+        self._rows: npt.NDArray[np.float32] | None = None
         self._previews: pa.ChunkedArray | None = None
 
     def signature(self, place: int) -> npt.NDArray[np.float32]:
+        if self._rows is None:
+            self._rows = np.load(self._path / SIGNATURES, allow_pickle=False)
         return np.asarray(self._rows[self.table.at(place, "row")])
 
     def preview(self, place: int) -> bytes:
@@ -62,12 +70,19 @@ class _Part:
             self._previews = pq.ParquetFile(self._path / PART_READINGS).read(columns=["preview"]).column("preview")
         return bytes(self._previews[place].as_py())
 
+    def release(self) -> None:
+        self.table.release()
+        self._rows = self._previews = None
+
 
 class Known:
-    """All readings by this encoder. Of several of one case the newest counts."""
+    """All readings by this encoder. What is published goes before parts, which are left over where a build was killed after it had
+    published; of parts the newest goes first.
+    """
 
     def __init__(self, sources: list[_Source]) -> None:
-        self._sources = sources  # the newest first
+        self._sources = sources
+        self._last = 0  # the source that was read from last: of parts only one at a time is held in memory
         self._contents: dict[str, Place] | None = None
 
     def __bool__(self) -> bool:
@@ -88,6 +103,17 @@ class Known:
         places = ((number, source.table.place(case_id)) for number, source in enumerate(self._sources))
         return next(((number, place) for number, place in places if place is not None), None)
 
+    def failed_alike(self, seen: Seen) -> bool:
+        """Whether the published reading of the same files failed for the same reason."""
+        if not isinstance(seen.outcome, Rejected):
+            return False
+        for source in self._sources:
+            place = source.table.place(seen.case_id) if isinstance(source, _Published) else None
+            if place is not None:
+                told = [source.table.at(place, name) for name in ("stamp", "record", "file", "reason")]
+                return told == [seen.stamp, seen.record, seen.file, seen.outcome.reason]
+        return False
+
     def is_of_part(self, place: Place) -> bool:
         """Whether it was read by a build that has not published yet."""
         return isinstance(self._sources[place[0]], _Part)
@@ -103,17 +129,33 @@ class Known:
             self._contents = {}
             for number, source in reversed(list(enumerate(self._sources))):
                 self._contents |= {content: (number, place) for content, place in source.table.by_content().items()}
+                source.release()
         return self._contents.get(file_hash)
 
+    def at(self, place: Place, name: str) -> Any:
+        """A column of a reading."""
+        return self._sources[place[0]].table.at(place[1], name)
+
     def seen(self, place: Place) -> Seen:
-        return self._sources[place[0]].table.seen(place[1])
+        return self._source(place).table.seen(place[1])
+
+    def outcome(self, place: Place) -> Reading | Rejected:
+        """Raises KeyError or OSError where the source is damaged."""
+        source, row = self._source(place), place[1]
+        told = source.table.seen(row).outcome
+        return Reading(told, source.signature(row), source.preview(row)) if isinstance(told, Facts) else told
 
     def reading(self, place: Place) -> Reading:
-        """Raises KeyError or OSError where the source is damaged."""
-        source, row = self._sources[place[0]], place[1]
-        facts = source.table.seen(row).outcome
-        assert isinstance(facts, Facts)
-        return Reading(facts, source.signature(row), source.preview(row))
+        """The outcome of a scan that was read. Raises KeyError or OSError where the source is damaged."""
+        reading = self.outcome(place)
+        assert isinstance(reading, Reading)
+        return reading
+
+    def _source(self, place: Place) -> _Source:
+        if place[0] != self._last:
+            self._sources[self._last].release()
+            self._last = place[0]
+        return self._sources[place[0]]
 
 
 @contextmanager
@@ -125,4 +167,4 @@ def open_known(snapshot: Snapshot | None, parts: list[Path]) -> Iterator[Known]:
         return
     previews = snapshot.checked("previews.sqlite").resolve().as_uri()
     with closing(sqlite3.connect(f"{previews}?mode=ro", uri=True)) as connection:
-        yield Known([*sources, _Published(snapshot, connection)])
+        yield Known([_Published(snapshot, connection), *sources])

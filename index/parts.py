@@ -56,6 +56,10 @@ class PartWriter:
         self.written += 1
         self._held.clear()
 
+    def forget(self) -> None:
+        """Give up what is held."""
+        self._held.clear()
+
     def _write(self, target: Path) -> None:
         read = [reading for _, reading in self._held if reading]
         numbers = iter(range(len(read)))

@@ -200,7 +200,7 @@ def _rewrite(index: Path, one: Held, denied: DenyList, traces: set[bytes]) -> Re
 def _copy(old: Snapshot, writer: SnapshotWriter, out: Exclusions, traces: set[bytes]) -> tuple[int, int]:
     """(cases left out, rejected left out)."""
     cases = rejected = 0
-    table = ReadingTable.read(old.checked(READINGS))
+    table = ReadingTable(old.checked(READINGS))
     with open_known(old, []) as known:
         for kind, _, count in old.catalogue.kinds():
             for row in range(count):

@@ -1,9 +1,11 @@
 """What reading a scan gave, kept so that an unchanged scan need not be read again: facts, signature and preview."""
 
 import json
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,11 @@ SCHEMA = pa.schema(
         ("facts", pa.string()),  # JSON
         ("reason", pa.string()),
         ("message", pa.string()),
-        ("file", pa.string()),
+        ("file", pa.string()),  # where it was; elsewhere now, it need not be read again
     ]
 )
+LONG = ("facts", "message")
+GROUPS_HELD = 4
 # these may end otherwise the next time, so they are never taken from the last build
 PASSING_REASONS = (
     "unreachable",
@@ -99,6 +103,7 @@ class Seen:
     stamp: str
     record: str
     outcome: Facts | Rejected
+    file: str = field(default="", repr=False)  # the first of its files
 
 
 def table_of(seen: Iterable[tuple[Seen, int | None]]) -> pa.Table:
@@ -108,6 +113,7 @@ def table_of(seen: Iterable[tuple[Seen, int | None]]) -> pa.Table:
 
 def _row(seen: Seen, row: int | None) -> dict[str, Any]:
     told: dict[str, Any] = {"case_id": seen.case_id, "stamp": seen.stamp, "record": seen.record, "row": row}
+    told["file"] = seen.file
     if isinstance(seen.outcome, Facts):
         return told | {"kind": seen.outcome.kind, "facts": seen.outcome.to_json()}
     rejected = seen.outcome
@@ -115,27 +121,37 @@ def _row(seen: Seen, row: int | None) -> dict[str, Any]:
 
 
 class ReadingTable:
-    """The readings of one snapshot or part by case_id and by the content of their files."""
+    """The readings of one snapshot or part by case_id and by the content of their files. What is long stays on disk, but for the
+    few row groups that were wanted last: they are asked for nearly in the order in which they were written.
+    """
 
-    def __init__(self, table: pa.Table) -> None:
-        self._columns = {name: table.column(name).combine_chunks() for name in SCHEMA.names}
+    def __init__(self, path: Path) -> None:
+        """Raises OSError or an Arrow exception."""
+        self._path = path
+        with pq.ParquetFile(path) as file:
+            groups = (file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))
+            self._starts = [0, *accumulate(groups)]
+            table = file.read(columns=[name for name in SCHEMA.names if name not in LONG])
+        self._columns = {name: table.column(name).combine_chunks() for name in table.schema.names}
         self._places = {case_id: place for place, case_id in enumerate(table.column("case_id").to_pylist())}
-
-    @classmethod
-    def read(cls, path: Path, columns: Sequence[str] = SCHEMA.names) -> "ReadingTable":
-        return cls(pq.ParquetFile(path).read(columns=list(columns)))
+        self._held: dict[int, pa.Table] = {}
 
     def __len__(self) -> int:
         return len(self._places)
-
-    def ids(self) -> Iterable[str]:
-        return self._places.keys()
 
     def place(self, case_id: str) -> int | None:
         return self._places.get(case_id)
 
     def at(self, place: int, name: str) -> Any:
-        return self._columns[name][place].as_py()
+        if name in self._columns:
+            return self._columns[name][place].as_py()
+        group = bisect_right(self._starts, place) - 1
+        if group not in self._held:
+            while len(self._held) >= GROUPS_HELD:
+                del self._held[next(iter(self._held))]
+            with pq.ParquetFile(self._path) as file:
+                self._held[group] = file.read_row_group(group, columns=list(LONG))
+        return self._held[group].column(name)[place - self._starts[group]].as_py()
 
     def seen(self, place: int) -> Seen:
         facts = self.at(place, "facts")
@@ -144,7 +160,12 @@ class ReadingTable:
             if facts
             else Rejected(*(self.at(place, name) for name in ("case_id", "file", "reason", "message")))
         )
-        return Seen(self.at(place, "case_id"), self.at(place, "stamp"), self.at(place, "record"), outcome)
+        case_id, stamp, record, file = (self.at(place, name) for name in ("case_id", "stamp", "record", "file"))
+        return Seen(case_id, stamp, record, outcome, file or "")
+
+    def release(self) -> None:
+        """Forget what was held; it is read again when it is wanted."""
+        self._held.clear()
 
     def by_content(self) -> dict[str, int]:
         """file_hash -> the place of a scan with that content."""

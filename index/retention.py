@@ -7,7 +7,7 @@ from pathlib import Path
 from index.denied import DenyList
 from index.manifest import IndexManifest, ManifestError
 from index.snapshot import CURRENT, SNAPSHOTS, SnapshotError, verify
-from index.snapshot_writer import make_current
+from index.snapshot_writer import BUILDING, make_current
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ def prune(index: Path, *, keep: int) -> list[str]:
     removed = []
     for one in held(index)[keep:]:
         if not one.is_current:
-            shutil.rmtree(one.path)
+            leaving = index / BUILDING / f"pruned-{one.path.name}"  # half a snapshot is never among the snapshots
+            one.path.rename(leaving)
+            shutil.rmtree(leaving)
             removed.append(one.path.name)
     return removed
 

@@ -1,5 +1,6 @@
 """Writes a snapshot beside the published one, verifies it, and switches to it."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -36,7 +37,7 @@ MANIFEST, CASES, REJECTED, PREVIEWS, TRANSFORM = (
     "previews.sqlite",
     "transform.npz",
 )
-ARRIVED = "arrived.f32"
+ARRIVED, ARRIVED_READINGS = "arrived.f32", "arrived.parquet"
 OWNER = ("cohort", "patient_id")
 
 
@@ -64,7 +65,7 @@ def prepare_index_folder(index: Path) -> None:
         (index / SNAPSHOTS).mkdir(exist_ok=True)
         probe = index / BUILDING / f".probe-{secrets.token_hex(4)}"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # a build that runs meanwhile may sweep it away
     except OSError as error:
         raise SnapshotError(
             f"{index}: cannot be written to ({error.strerror}); choose another --index or its permissions"
@@ -95,10 +96,11 @@ class SnapshotWriter:
 
     def __init__(self, index: Path, endpoints: Sequence[Endpoint], *, name: str | None = None) -> None:
         self._index = index
-        self.name = name or new_name(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        self.name = name or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ-%f}"  # names sort by time, also two of one second
         self.folder = index / BUILDING / self.name
         self._catalogue = CatalogueBuilder(endpoints)
-        self._seen: list[Seen] = []  # in the order of arrival
+        self._seen: list[Seen] = []  # that are not written down yet
+        self.indexed = 0
         self._rejected: list[Rejected] = []
         self._rejected_seen: list[Seen] = []
         self._dim = 0
@@ -107,12 +109,16 @@ class SnapshotWriter:
             self._previews = sqlite3.connect(self.folder / PREVIEWS)
             self._previews.execute("CREATE TABLE previews (case_id TEXT PRIMARY KEY, jpeg BLOB NOT NULL) WITHOUT ROWID")
             self._arrived = (self.folder / ARRIVED).open("wb")  # signatures as they come; sorted at the end
+            self._readings = pq.ParquetWriter(self.folder / ARRIVED_READINGS, SCHEMA)
 
     def add(self, case: Case, seen: Seen, reading: Reading) -> None:
         """A case with what reading its scan gave."""
         with _writing(self.folder):
             self._catalogue.add(reading.facts.archived(case))
+            self.indexed += 1
             self._seen.append(seen)
+            if len(self._seen) >= ROWS_AT_ONCE:
+                self._flush_seen()
             self._dim = len(reading.signature)
             self._arrived.write(np.ascontiguousarray(reading.signature, np.float32).tobytes())
             self._previews.execute("INSERT INTO previews VALUES (?, ?)", (case.case_id, reading.preview))
@@ -122,10 +128,6 @@ class SnapshotWriter:
         self._rejected.append(rejected)
         if seen:
             self._rejected_seen.append(seen)
-
-    @property
-    def indexed(self) -> int:
-        return len(self._seen)
 
     @property
     def rejected(self) -> list[Rejected]:
@@ -147,12 +149,13 @@ class SnapshotWriter:
             self._previews.commit()
             self._previews.close()
             self._arrived.close()
+            self._flush_seen()
+            self._readings.close()
             catalogue, order = self._catalogue.finish()
             (self.folder / CASES).write_bytes(catalogue.to_bytes())
             (self.folder / REJECTED).write_bytes(_rejected_bytes(self._rejected))
             healths = self._write_kinds(catalogue, order, build.store)
             self._write_readings(catalogue, order)
-            (self.folder / ARRIVED).unlink()
             answers = {kind: health.answers for kind, health in healths.items()}
             (self.folder / ANSWERS).write_text(json.dumps(answers))
             manifest = self._manifest(build, catalogue, healths, created)
@@ -173,39 +176,59 @@ class SnapshotWriter:
     def discard(self) -> None:
         """Remove what was written, after a failure."""
         self._previews.close()
-        self._arrived.close()
+        with contextlib.suppress(OSError):  # on a full disk what is still held cannot be flushed
+            self._arrived.close()
+        with contextlib.suppress(OSError):
+            self._readings.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write_kinds(self, catalogue: Catalogue, order: RowNumbers, store: str) -> dict[str, Health]:
-        arrived = (
-            np.memmap(self.folder / ARRIVED, np.float32, "r", shape=(len(order), self._dim)) if len(order) else None
-        )
         found = {}
         for kind, start, count in catalogue.kinds():
             (self.folder / kind).mkdir()
             path = self.folder / kind / SIGNATURES
-            rows = np.lib.format.open_memmap(path, "w+", np.float32, (count, self._dim))
-            for at in range(0, count, ROWS_AT_ONCE):
-                assert arrived is not None
-                rows[at : at + ROWS_AT_ONCE] = arrived[order[start + at : start + min(at + ROWS_AT_ONCE, count)]]
-            rows.flush()
+            self._write_signatures(path, order[start : start + count])
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)
             transform = Centring.fit(rows)
             (self.folder / kind / TRANSFORM).write_bytes(transform.to_bytes())
             centred = transform.apply(rows)
             (self.folder / kind / file_name(store)).write_bytes(store_class(store).build(centred).to_bytes())
             case_ids = catalogue.values("case_id", kind)
             found[kind] = health_of(centred, catalogue.people(kind), list(case_ids))
+        (self.folder / ARRIVED).unlink()
         return found
 
+    def _write_signatures(self, path: Path, order: RowNumbers) -> None:
+        """As np.save would: the rows that arrived as number `order[0]`, `order[1]`… Not through mapped memory: where the disk is full,
+        that would end the process with SIGBUS.
+        """
+        size = self._dim * np.dtype(np.float32).itemsize
+        shape = {"descr": "<f4", "fortran_order": False, "shape": (len(order), self._dim)}
+        with (self.folder / ARRIVED).open("rb") as arrived, path.open("wb") as target:
+            np.lib.format.write_array_header_1_0(target, shape)
+            for place in order.tolist():
+                arrived.seek(place * size)
+                target.write(arrived.read(size))
+
+    def _flush_seen(self) -> None:
+        if self._seen:
+            self._readings.write_table(table_of((seen, None) for seen in self._seen))
+            self._seen.clear()
+
     def _write_readings(self, catalogue: Catalogue, order: RowNumbers) -> None:
-        rows = [row for _, _, count in catalogue.kinds() for row in range(count)]
-        with pq.ParquetWriter(self.folder / READINGS, SCHEMA) as writer:
-            for at in range(0, len(order), ROWS_AT_ONCE):
-                part = order[at : at + ROWS_AT_ONCE].tolist()
-                writer.write_table(
-                    table_of(zip((self._seen[place] for place in part), rows[at : at + ROWS_AT_ONCE], strict=True))
-                )
+        """In the order of arrival, which will nearly be that of the next build's questions."""
+        rows = np.empty(len(order), np.int64)
+        for _, start, count in catalogue.kinds():
+            rows[order[start : start + count]] = np.arange(count)
+        arrived, place, done = self.folder / ARRIVED_READINGS, SCHEMA.get_field_index("row"), 0
+        with pq.ParquetFile(arrived) as file, pq.ParquetWriter(self.folder / READINGS, SCHEMA) as writer:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                numbers = pa.array(rows[done : done + len(table)], pa.int64())
+                writer.write_table(table.set_column(place, SCHEMA.field("row"), numbers))
+                done += len(table)
             writer.write_table(table_of((seen, None) for seen in self._rejected_seen))
+        arrived.unlink()
 
     def _manifest(
         self, build: Build, catalogue: Catalogue, healths: Mapping[str, Health], created: str | None

@@ -1,5 +1,6 @@
 """Cases on disk instead of in memory, for as long as a build needs them again."""
 
+import contextlib
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class Spool:
                 yield planned
 
     def close(self) -> None:
-        self._stream.close()
+        with contextlib.suppress(OSError):  # a full disk takes no more, and nobody needs it
+            self._stream.close()
         self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:

@@ -1,5 +1,6 @@
 """What tells cheaply whether a case's files are those of last time: their names, sizes and times of change."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,6 +26,19 @@ def stamp_of(case: Case) -> str:
         else:
             seen += _local_stamps(Path(location))
     return _digest(sorted(seen))
+
+
+def names_of(case: Case) -> Iterator[str]:
+    """The names of all its files, without their suffixes; of what is not there any more, none."""
+    for location in case.files:
+        if not is_remote(location):
+            paths = Path(location).rglob("*") if Path(location).is_dir() else iter([Path(location)])
+            yield from (path.stem for path in paths)
+            continue
+        from index.remote_files import remote_stamps
+
+        with contextlib.suppress(OSError):
+            yield from (Path(name).stem for name, _, _ in remote_stamps(location))
 
 
 def record_of(case: Case) -> str:

@@ -11,9 +11,9 @@ from index.archive_files import is_remote
 from index.case import Case, Rejected
 from index.intake import Intake
 from index.known import Known, Place
-from index.readings import Facts, Seen
+from index.readings import Facts
 from index.spool import Planned, Spool
-from index.stamps import record_of, stamp_of
+from index.stamps import names_of, record_of, stamp_of
 
 STAMPERS = 16  # requests at a time for what lies in a bucket
 
@@ -27,7 +27,8 @@ class Stock:
     changed: int = 0
     records_changed: int = 0
     unchanged: int = 0
-    restamped: int = 0  # of them, those whose file has another name or time but the same content
+    restamped: int = 0  # whose file has another name, place or time than when the same content was read
+    resumed: int = 0  # of the new and changed, those that a build read which did not come to publish
     withdrawn: int = 0
     refused: list[Rejected] = field(default_factory=list)
     ids: set[str] = field(default_factory=set, repr=False)
@@ -50,31 +51,36 @@ def take_stock(
         is_moved = place is None and bool(known)
         if is_moved:
             place = _moved(case, known, content_of)
-        seen = known.seen(place) if place else None
-        if seen and _is_excluded(seen, intake):
+        if place and _is_excluded(case, place, known, intake):
             intake.excluded += 1
             intake.seen -= 1
             continue
         record = record_of(case)
         stock.ids.add(case.case_id)
         stock.unread += place is None
-        if place is None or known.is_of_part(place):
-            is_known = known.is_published(case.case_id)
+        is_known = known.is_published(case.case_id)
+        is_resumed = place is not None and known.is_of_part(place)
+        if place is None or is_resumed or not is_known or known.at(place, "case_id") != case.case_id:
             stock.changed += is_known
             stock.new += not is_known
-        elif seen and seen.record == record:
+            stock.resumed += is_resumed
+        elif known.at(place, "record") == record:
             stock.unchanged += 1
-            stock.restamped += is_moved
         else:
             stock.records_changed += 1
+        stock.restamped += place is not None and (is_moved or known.at(place, "file") != case.files[0])
         spool.add(Planned(case, stamp, record, place))
     stock.withdrawn = sum(case_id not in stock.ids for case_id in published)
     return stock
 
 
-def _is_excluded(seen: Seen, intake: Intake) -> bool:
-    """By a name that only the file's own header tells."""
-    return isinstance(seen.outcome, Facts) and intake.exclusions.cover_any(seen.outcome.identifiers)
+def _is_excluded(case: Case, place: Place, known: Known, intake: Intake) -> bool:
+    """By a name that only the file's own header tells, or one of a folder's files: as where it had to be read."""
+    if not intake.exclusions.cover_somebody:
+        return False
+    outcome = known.seen(place).outcome
+    said = outcome.identifiers if isinstance(outcome, Facts) else ()
+    return intake.exclusions.cover_any(said) or intake.exclusions.cover_any(names_of(case))
 
 
 def _moved(case: Case, known: Known, content_of: Callable[[Path], str]) -> Place | None:
