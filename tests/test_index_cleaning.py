@@ -1,5 +1,6 @@
 """NCCID's dirty cells -> values with their flags, field by field."""
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,20 @@ from index.cohorts import clean_laboratory as laboratory
 from index.cohorts.clean_dates import Anchor, Order, clean_date
 from index.cohorts.clean_ethnicity import clean_ethnicity
 from index.cohorts.clean_laboratory import Lab, clean_laboratory
-from index.cohorts.clean_numbers import clean_code, clean_number, clean_pressure
+from index.cohorts.clean_numbers import (
+    BREATHS,
+    CELSIUS,
+    DAYS,
+    HEARTBEATS,
+    NO_UNIT,
+    clean_code,
+    clean_number,
+    clean_pressure,
+)
 from index.cohorts.clean_oxygen import clean_fio2, clean_pao2, clean_saturation
 from index.cohorts.clean_person import clean_age, clean_sex, sex_beside_scan
 from index.cohorts.clean_states import clean_state
-from index.cohorts.cleaned import FLAGS, Cleaned
+from index.cohorts.cleaned import FLAGS, Cleaned, says_nothing
 from index.cohorts.nccid_fields import clean_record
 
 LATEST = date(2021, 12, 31)
@@ -46,6 +56,27 @@ def outcome(cleaned: Cleaned[Any]) -> tuple[Any, str]:
         (3, None, "unreadable"),
         ("no information", None, "unreadable"),
         ("0 - 1", None, "unreadable"),
+        ("NEGATIVE - POSITIVE on repeat", None, "several-values"),
+        ("no, later yes", None, "several-values"),
+        ("yes, now no", None, "several-values"),
+        ("RNA detected (previously not detected)", None, "several-values"),
+        ("positive - confirmed positive", State.YES, "text-around"),
+        ("negative - virus not detected", State.NO, "text-around"),
+        ("yes - no details", State.YES, "text-around"),
+        ("Detected: no", State.NO, "text-around"),
+        ("Detected: yes", State.YES, "text-around"),
+        ("SARS-CoV-2: not detected", State.NO, "text-around"),
+        ("Result: positive", State.YES, "text-around"),
+        ("Negative: no", None, "several-values"),
+        ("Positive: unknown", None, "stated-unknown text-around"),
+        ("no: ramipril", State.NO, "text-around"),
+        ("SARS-CoV-2 RNA DETECTED", State.YES, "text-around"),
+        ("SARS-CoV-2 RNA NOT DETECTED", State.NO, "text-around"),
+        ("COVID-19 positive", State.YES, "text-around"),
+        ("1.", State.YES, ""),
+        ("01", State.YES, ""),
+        ("00", State.NO, ""),
+        ("02", None, "stated-unknown"),
         ("10", None, "unreadable"),
         (" ", None, ""),
         (None, None, ""),
@@ -71,6 +102,17 @@ def test_three_states(value: Any, state: State | None, flags: str) -> None:
         ("20200320", date(2020, 3, 20), ""),
         ("[x] - 2020-03-20", date(2020, 3, 20), "text-around"),
         ("about 31/03/2020", date(2020, 3, 31), "text-around other-order"),
+        ("not 2020-03-20", None, "unreadable"),
+        ("not done on 31/03/2020", None, "unreadable"),
+        ("before 2020-03-20", None, "unreadable"),
+        ("sometime after 31/03/2020", None, "unreadable"),
+        ("before the 20th of March 2020", None, "unreadable"),
+        ("< 2020-03-20", None, "unreadable"),
+        ("2020-03-20 or earlier", None, "unreadable"),
+        ("2020-03-20 (after a fall)", date(2020, 3, 20), "text-around"),
+        ("05/Mar/2020", date(2020, 3, 5), ""),
+        ("05.Mar.20", date(2020, 3, 5), ""),
+        ("Mar/05/2020", date(2020, 3, 5), ""),
         ("20-Mar-20", date(2020, 3, 20), ""),
         ("March 20th, 2020", date(2020, 3, 20), ""),
         ("20 Mox 2020", None, "unreadable"),
@@ -160,8 +202,9 @@ def test_a_reading_in_the_future_leaves_the_other() -> None:
         ("1,2345", None, "unreadable"),
         ("<4", 4, "censored-below"),
         ("> 1000", 1000, "censored-above"),
-        ("12 mg/L", 12, ""),
-        ("0.8 x10^9/L", 0.8, ""),
+        ("12 mg/L", None, "other-unit"),
+        ("0.8 x10^9/L", None, "other-unit"),
+        ("12 U/mL", None, "other-unit"),
         ("37.4 (36 hours post admission)", 37.4, "text-around"),
         ("12 cannot say", 12, "text-around"),
         ("12-14", None, "several-values"),
@@ -176,12 +219,54 @@ def test_a_reading_in_the_future_leaves_the_other() -> None:
     ],
 )
 def test_numbers(value: Any, expected: float | None, flags: str) -> None:
-    assert outcome(clean_number(value, low=0, high=10_000)) == (expected, flags)
+    assert outcome(clean_number(value, low=0, high=10_000, units=NO_UNIT)) == (expected, flags)
+
+
+@pytest.mark.parametrize(
+    ("value", "units", "expected", "flags"),
+    [
+        ("80 bpm", HEARTBEATS, 80, ""),
+        ("80 beats / min", HEARTBEATS, 80, ""),
+        ("80 kPa", HEARTBEATS, None, "other-unit"),
+        ("80 mg/mmol", HEARTBEATS, None, "other-unit"),
+        ("80 (kPa)", HEARTBEATS, 80, "text-around"),
+        ("20/min", BREATHS, 20, ""),
+        ("20 breaths", BREATHS, 20, ""),
+        ("20%", BREATHS, None, "other-unit"),
+        ("37.4 °C", CELSIUS, 37.4, ""),
+        ("37.4c", CELSIUS, 37.4, ""),
+        ("98.6 F", CELSIUS, None, "other-unit"),
+        ("7 days", DAYS, 7, ""),
+        ("7d", DAYS, 7, ""),
+        ("2 weeks", DAYS, 14, "unit-converted"),
+        ("1.5 wks", DAYS, 10.5, "unit-converted"),
+        ("24 hours", DAYS, None, "other-unit"),
+        ("2 weeks 3 days", DAYS, None, "several-values"),
+        ("5 years", NO_UNIT, None, "other-unit"),
+    ],
+)
+def test_a_unit_counts_only_where_the_field_knows_it(
+    value: str, units: Mapping[str, float], expected: float | None, flags: str
+) -> None:
+    assert outcome(clean_number(value, low=0, high=365, units=units)) == (expected, flags)
+
+
+@pytest.mark.parametrize("value", ["80 kPa", "20%", "2 weeks", "12 mg/L", "20 years"])
+def test_a_field_that_states_no_units_takes_those_of_the_bedside_alone(value: str) -> None:
+    assert outcome(clean_number(value, low=0, high=365)) == (None, "other-unit")
+    assert [clean_number(text, low=0, high=365).value for text in ("20 /min", "37 C", "7 days")] == [20, 37, 7]
 
 
 @pytest.mark.parametrize(
     ("value", "systolic", "diastolic"),
-    [("[137/91] - 2020-06-02", 137, 91), ("126/75 mmHg", 126, 75), ("126", 126, 126), ("75/126", None, None)],
+    [
+        ("[137/91] - 2020-06-02", 137, 91),
+        ("126/75 mmHg", 126, 75),
+        ("126", 126, 126),
+        ("126 mmHg", 126, 126),
+        ("126 bpm", None, None),
+        ("75/126", None, None),
+    ],
 )
 def test_pressures(value: str, systolic: float | None, diastolic: float | None) -> None:
     assert (clean_pressure(value, place=0).value, clean_pressure(value, place=1).value) == (systolic, diastolic)
@@ -212,9 +297,20 @@ def test_codes(value: Any, expected: float | None, flags: str) -> None:
         ("067Y", 67, ""),
         ("018M", 1, "unusual-age"),
         ("67 years", 67, ""),
+        ("67 y/o", 67, "text-around"),
+        ("20 days", 0, "unit-converted unusual-age"),
+        ("20d", 0, "unit-converted unusual-age"),
+        ("6 weeks", 0, "unit-converted unusual-age"),
+        ("18 months", 1, "unit-converted unusual-age"),
+        ("240 months", 20, "unit-converted"),
+        ("1,234", None, "thousand-separator out-of-range"),
+        ("67 kg", None, "other-unit"),
+        ("67M", None, "other-unit"),
+        ("67F", None, "other-unit"),
         (0, 0, "unusual-age"),
         (103.9, 103, ""),
-        (111, None, "out-of-range"),
+        (120, 120, "unusual-age"),
+        (121, None, "out-of-range"),
         ("160Y", None, "out-of-range"),
         (-1, None, "out-of-range"),
     ],
@@ -269,6 +365,13 @@ def test_a_sex_is_dropped_only_where_the_scan_says_the_other() -> None:
         ("Any other ethnic group", "Other", "from-text"),
         ("Any other white background", "White", "from-text"),
         ("white african", None, "several-values"),
+        ("Not white", None, "unreadable"),
+        ("Non-white", None, "unreadable"),
+        ("not of White origin", None, "unreadable"),
+        ("other than Asian", None, "unreadable"),
+        ("White - not further specified", "White", "from-text"),
+        ("White/Black Caribbean", "Multiple", "from-text"),
+        ("Asian/Asian British", "Asian", "from-text"),
     ],
 )
 def test_ethnicities(value: Any, expected: str | None, flags: str) -> None:
@@ -300,7 +403,29 @@ def test_ethnicities(value: Any, expected: str | None, flags: str) -> None:
         ("via NC 2L/min", 29, "text-around from-flow"),
         ("blue or white", None, "several-values"),
         ("room air", 21, "room-air"),
+        ("room-air", 21, "room-air"),
+        ("Room air.", 21, "room-air"),
         ("nil", 21, "room-air"),
+        ("20.9", 21, "room-air"),
+        ("20.95%", 21, "room-air"),
+        ("0.209", 21, "room-air"),
+        ("20.5", None, "out-of-range"),
+        ("94% on RA", 21, "room-air text-around"),
+        ("92 on air", 21, "room-air text-around"),
+        ("92% air", 21, "room-air text-around"),
+        ("0.94 room air", 21, "room-air text-around"),
+        ("21% (room air)", 21, "room-air text-around"),
+        ("28% on air", None, "several-values"),
+        ("SpO2 94% on room air", 21, "room-air text-around"),
+        ("SpO2 94%", None, "unreadable"),
+        ("sats 94", None, "unreadable"),
+        ("94% (sats)", None, "unreadable"),
+        ("SpO2 94% on 2L", None, "several-values"),
+        ("not on air 60%", None, "several-values"),
+        ("high flow air 60%", 60, "text-around"),
+        ("28 days", None, "other-unit"),
+        ("24 hours", None, "other-unit"),
+        ("40 kPa", None, "other-unit"),
         ("0L", 21, "room-air"),
         (0, None, "out-of-range"),
         (".", None, "unreadable"),
@@ -353,6 +478,12 @@ def test_what_looks_like_an_fio2_is_doubtful_beside_a_recorded_one() -> None:
 
 def test_a_saturation_is_a_percentage_or_a_fraction() -> None:
     assert [clean_saturation(value).value for value in ("97%", 0.97, 40)] == [97, 97, None]
+    assert outcome(clean_saturation("97 mmHg")) == (None, "other-unit")
+
+
+def test_a_pao2_cell_in_the_unit_of_something_else_is_not_used() -> None:
+    oxygen = clean_pao2("96 bpm", fio2_known=False)
+    assert outcome(oxygen.pao2_kpa) == (None, "other-unit") and oxygen.saturation_percent == Cleaned(None)
 
 
 @pytest.mark.parametrize(
@@ -360,11 +491,15 @@ def test_a_saturation_is_a_percentage_or_a_fraction() -> None:
     [
         (0.5, laboratory.D_DIMER, "Imperial College Healthcare NHS Trust", 500, ""),
         (500, laboratory.D_DIMER, "West Suffolk NHS Foundation Trust", 500, ""),
-        (0.5, laboratory.D_DIMER, "West Suffolk NHS Foundation Trust", None, "out-of-range"),
+        (0.5, laboratory.D_DIMER, "West Suffolk NHS Foundation Trust", 500, "unit-doubtful"),
+        (450, laboratory.D_DIMER, "Imperial College Healthcare NHS Trust", 450, "unit-doubtful"),
+        (40, laboratory.D_DIMER, "Imperial College Healthcare NHS Trust", 40_000, ""),
+        (40, laboratory.D_DIMER, "West Suffolk NHS Foundation Trust", 40, ""),
+        ("450 mg/L", laboratory.D_DIMER, "Imperial College Healthcare NHS Trust", 450_000, ""),
         ("0.5 mg/L", laboratory.D_DIMER, "West Suffolk NHS Foundation Trust", 500, ""),
         (0.5, laboratory.D_DIMER, "Anytown", 500, "unit-by-magnitude"),
         (500, laboratory.D_DIMER, "Anytown", 500, "unit-by-magnitude"),
-        (60, laboratory.D_DIMER, "Anytown", None, "unit-assumed unreadable"),
+        (45, laboratory.D_DIMER, "Anytown", 45, "unit-assumed"),
         (0.02, laboratory.TROPONIN_I, "Sheffield Children's NHS Foundation Trust", 20, ""),
         (20, laboratory.TROPONIN_I, "Anytown", 20, "unit-assumed"),
         (5.5, laboratory.UREA, "Imperial College Healthcare NHS Trust", 5.5, "unit-doubtful"),
@@ -375,7 +510,19 @@ def test_a_saturation_is_a_percentage_or_a_fraction() -> None:
         ("<0.6 mg/dL", laboratory.CREATININE, "", 53.052, "censored-below"),
         (345, laboratory.FERRITIN, "", 345, ""),
         ("345 ng/mL", laboratory.FERRITIN, "", 345, ""),
-        ("5 mmol/L", laboratory.FERRITIN, "", None, "unreadable"),
+        ("5 mmol/L", laboratory.FERRITIN, "", None, "other-unit"),
+        ("5 mg/mmol", laboratory.CREATININE, "", None, "other-unit"),
+        ("14 pg/mL", laboratory.TROPONIN_T, "", 14, ""),
+        (43909, laboratory.FERRITIN, "", None, "date-in-number"),
+        ("43909.0", laboratory.TROPONIN_I, "Anytown", None, "date-in-number"),
+        (43909, laboratory.D_DIMER, "Anytown", None, "date-in-number"),
+        ("43909 ug/L", laboratory.FERRITIN, "", 43909, ""),
+        ("43,909", laboratory.FERRITIN, "", 43909, "thousand-separator"),
+        (">43909", laboratory.FERRITIN, "", 43909, "censored-above"),
+        (43465, laboratory.FERRITIN, "", 43465, ""),
+        (43466, laboratory.FERRITIN, "", None, "date-in-number"),
+        (45291, laboratory.FERRITIN, "", None, "date-in-number"),
+        (45292, laboratory.FERRITIN, "", 45292, ""),
         ("210 x 10^9 / L", laboratory.PLATELETS, "", 210, ""),
     ],
 )
@@ -443,6 +590,17 @@ def test_every_value_keeps_the_cell_that_it_came_from() -> None:
     record = clean_record({"FiO2": " 10L ", "Date of death": "31/03/2020", "Age": "[67] - 2020-06-06"}, latest=LATEST)
     sources = {name: cleaned.source for name, cleaned in record.items() if cleaned.source}
     assert sources == {"fio2_percent": "10L", "date_of_death": "31/03/2020", "age": "[67] - 2020-06-06"}
+
+
+@pytest.mark.parametrize(
+    ("value", "is_blank"),
+    [
+        *((nothing, True) for nothing in ("-", "--", "?", " . ", "–", "", None, "n/a")),
+        *((something, False) for something in ("unknown", "0", "-1", "[Text]", 0)),
+    ],
+)
+def test_a_cell_of_dashes_dots_or_question_marks_says_nothing(value: Any, is_blank: bool) -> None:
+    assert says_nothing(value) is is_blank
 
 
 def test_the_docs_list_every_flag() -> None:

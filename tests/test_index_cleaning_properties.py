@@ -12,9 +12,9 @@ from index.cohorts import clean_laboratory as laboratory
 from index.cohorts.clean_dates import EARLIEST, Anchor, Order, clean_date
 from index.cohorts.clean_ethnicity import clean_ethnicity
 from index.cohorts.clean_laboratory import clean_laboratory
-from index.cohorts.clean_numbers import clean_code, clean_number, clean_pressure
+from index.cohorts.clean_numbers import DAYS, clean_code, clean_number, clean_pressure
 from index.cohorts.clean_oxygen import clean_fio2, clean_pao2, clean_saturation
-from index.cohorts.clean_person import clean_age, clean_sex, sex_beside_scan
+from index.cohorts.clean_person import clean_age, clean_sex, clean_years, sex_beside_scan
 from index.cohorts.clean_states import clean_state
 from index.cohorts.cleaned import FLAGS, Cleaned, cell_text, printed
 from index.cohorts.nccid_fields import FIELDS, clean_record
@@ -27,6 +27,8 @@ CLEANERS: dict[str, Cleaner] = {
     "us date": lambda value: clean_date(value, latest=LATEST),
     "uk date": lambda value: clean_date(value, latest=LATEST, order=Order.UK, scan_dates=[date(2020, 4, 1)]),
     "number": lambda value: clean_number(value, low=-1e6, high=1e6),
+    "days": lambda value: clean_number(value, low=0, high=365, units=DAYS),
+    "years": clean_years,
     "systolic": lambda value: clean_pressure(value, place=0),
     "diastolic": lambda value: clean_pressure(value, place=1),
     "code": lambda value: clean_code(value, codes=range(6), unknown=6),
@@ -39,7 +41,9 @@ CLEANERS: dict[str, Cleaner] = {
 
 WORDS = st.sampled_from(
     "[ ] - 2020-03-20 31/03/2020 5/6/20 43909 < > , . / % L kPa mg/L 0 1 2 15 99 1,234 0.28 ( ) white and asian Mar 1es "
-    "CVCX Y no FiO2 e5 ٣ ² 10^9/l mmHg T12:30 1e999 \ud800 \0".split(" ")
+    "CVCX Y no FiO2 e5 ٣ ² 10^9/l mmHg T12:30 1e999 \ud800 \0 not before weeks m RA SpO2 detected positive : 20.95 45 mg/mmol".split(
+        " "
+    )
 ) | st.just(" ")
 DIRT = st.lists(WORDS, max_size=6).map("".join)
 NUMBERS = st.integers() | st.floats() | st.floats(0, 200) | st.integers(0, 1000)

@@ -234,7 +234,7 @@ def test_the_docs_list_the_flags_and_entries_of_tables() -> None:
         table_rows.ENTRIES,
         table_endpoints.ENTRIES,
         table_fields.ENTRIES,
-        ("no-but-dated", "other-unit"),
+        ("no-but-dated", "other-unit", "equal-dates", "event-before-scan", "seen-after-death"),
     ):
         assert set(names) - {"tables", "columns", "values", "endpoints", "clinical"} <= listed
     assert all(f'`"{kind}"`' in text for kind in table_fields.KINDS)
@@ -283,6 +283,45 @@ def test_of_several_rows_each_cells_newest_that_is_not_blank_counts(tmp_path: Pa
     assert newest["f1"].clinical == {"crp": 5, "smoker": "no"}
     oldest = read_cases(archive(tmp_path, PATIENTS + 'oldest = "seen"\n' + fields, patients=rows))
     assert oldest["f1"].clinical == {"crp": 9, "smoker": "yes"}
+
+
+def test_what_rows_of_the_same_date_fill_differently_is_not_used_and_flagged(tmp_path: Path) -> None:
+    rows = (
+        "id,seen,crp,dead,smoker,age,sex,wcc\n"
+        "a,2020-03-01,5,no,,40,F,5.0\na,1 Mar 2020,7,yes,no,41,M,5\na,2020-01-01,9,yes,yes,39,M,6\n"
+        "b,2020-03-01,5,no,yes,50,F,4\n"
+    )
+    extra = 'age_years = "patients.age"\nsex = "patients.sex"\n' + PATIENTS + 'newest = "seen"\n'
+    extra += '[endpoints.died]\nstate = "patients.dead"\nabsent = "no"\n[clinical]\ncrp = "patients.crp"\n'
+    extra += 'smoker = "patients.smoker"\nwcc = "patients.wcc"\nseen = "patients.seen"\n'
+    first, second = read_cases(archive(tmp_path, extra, patients=rows)).values()
+    assert first.clinical == {
+        "crp": None, "smoker": "no", "wcc": 5, "seen": "2020-03-01",
+        "clinical_flags": "age_years:equal-dates died:equal-dates sex:equal-dates crp:equal-dates",
+    }  # fmt: skip
+    assert first.outcome.events["died"] == Event(State.NOT_RECORDED)
+    assert (first.age_years, first.sex) == (None, None)
+    assert (second.clinical["crp"], flags_of(second), second.age_years) == (5, None, 50)
+    oldest = read_cases(archive(tmp_path, extra.replace("newest", "oldest"), patients=rows))["f1"]
+    assert (oldest.clinical["crp"], flags_of(oldest)) == (9, None)
+
+
+def test_a_dash_hides_nothing_that_an_older_row_tells(tmp_path: Path) -> None:
+    rows = "id,seen,crp,wcc\na,2020-03-01,-,?\na,2020-01-01,9,\n"
+    extra = PATIENTS + 'newest = "seen"\n[clinical]\ncrp = "patients.crp"\n'
+    extra += '[clinical.wcc]\ncolumn = "patients.wcc"\nkind = "number"\n'
+    first = read_cases(archive(tmp_path, extra, patients=rows))["f1"]
+    assert first.clinical == {"crp": 9, "wcc": None, "clinical_flags": "wcc:unreadable"}
+
+
+def test_a_row_of_more_cells_than_the_header_is_refused_with_its_line(tmp_path: Path) -> None:
+    images = 'film,person,taken,centre\n\nf1,a,2020-01-10,"North\nWing"\nf2,b,2020-02-01,South, Wing\n'
+    with pytest.raises(CohortError, match=r"images.csv, line 5: 5 cells, but the header has 4; is a cell with ','"):
+        read_cases(archive(tmp_path, images=images))
+    assert (
+        read_cases(archive(tmp_path, images=images.replace("South, Wing", '"South, Wing"')))["f2"].site == "South, Wing"
+    )
+    assert read_cases(archive(tmp_path, images="film,person,taken,centre\nf1,a\n"))["f1"].site is None
 
 
 def test_a_table_joins_through_a_column_of_a_table_above_it(tmp_path: Path) -> None:
@@ -462,6 +501,40 @@ def test_a_no_with_a_date_is_not_recorded_and_flagged(tmp_path: Path) -> None:
     assert cohort.counts == {"cells of died not used": 1, "cells of died_days not used": 1}
 
 
+def test_a_no_with_a_date_that_cannot_be_used_is_not_recorded(tmp_path: Path) -> None:
+    images = "film,person,taken,centre,died,when\n"
+    cells = ("2020-02-31", "2090-01-01", "spring 2020", "unknown", "")
+    images += "".join(f"f{place},p,2020-01-10,North,no,{cell}\n" for place, cell in enumerate(cells))
+    extra = '[endpoints.died]\nstate = "died"\ndate = "when"\n'
+    cases = list(read_cases(archive(tmp_path, extra, images=images)).values())
+    states = [case.outcome.events["died"].state for case in cases]
+    assert states == [State.NOT_RECORDED] * 3 + [State.NO] * 2
+    assert flags_of(cases[0]) == "died:no-but-dated died_days:unreadable"
+    extra = extra.replace('date = "when"', 'days = "when"')
+    (case,) = read_cases(archive(tmp_path, extra, images=images.partition("f0")[0] + "f0,p,,North,no,<3\n")).values()
+    assert case.outcome.events["died"] == Event(State.NOT_RECORDED)
+
+
+def test_a_death_before_the_scan_keeps_its_days_and_is_flagged(tmp_path: Path) -> None:
+    (case,) = dated(tmp_path, "2020-01-05", endpoint='date = "died"\nends_observation = true')
+    assert (case.outcome.events["died"], flags_of(case)) == (Event(State.YES, -5), "died_days:event-before-scan")
+    (case,) = dated(tmp_path, "-5", endpoint='days = "died"\nends_observation = true')
+    assert (case.outcome.events["died"], flags_of(case)) == (Event(State.YES, -5), "died_days:event-before-scan")
+    (case,) = dated(tmp_path, "2020-01-05")  # whatever else may well have happened before
+    assert (case.outcome.events["died"], flags_of(case)) == (Event(State.YES, -5), None)
+    (case,) = dated(tmp_path, "2020-01-10", endpoint='date = "died"\nends_observation = true')
+    assert flags_of(case) is None
+
+
+def test_who_was_seen_after_death_is_flagged_and_the_death_counts(tmp_path: Path) -> None:
+    images = "film,person,taken,centre,died,seen\nf1,a,2020-01-10,North,2020-01-15,2020-02-01\n"
+    images += "f2,b,2020-01-10,North,2020-01-15,2020-01-15\n"
+    extra = 'observed_until = "seen"\n[endpoints.died]\ndate = "died"\nends_observation = true\n'
+    first, second = read_cases(archive(tmp_path, extra, images=images)).values()
+    assert (first.outcome.observed_days, flags_of(first)) == (5, "observed_until:seen-after-death")
+    assert (second.outcome.observed_days, flags_of(second)) == (5, None)
+
+
 def test_a_last_day_before_the_scan_says_nothing(tmp_path: Path) -> None:
     images = "film,person,taken,centre,seen\nf1,a,2020-01-10,North,2020-01-09\nf2,b,2020-01-10,North,2020-01-12\n"
     toml = archive(tmp_path, 'observed_until = "seen"\n', images=images)
@@ -518,6 +591,26 @@ def test_a_cells_own_unit_goes_before_the_stated_one(tmp_path: Path) -> None:
     assert field(tmp_path, 'unit = "pg/mL"', "12", "12 ng/mL", "12 pg/ml") == [(12, ""), (12000, ""), (12, "")]
 
 
+def test_a_unit_that_nobody_knows_is_another_unit(tmp_path: Path) -> None:
+    assert field(tmp_path, 'unit = "mg/L"', "5 mg/mmol", "5 mg/mmol (urine)", "5 bpm", "5 mg/L (repeat)") == [
+        (None, "other-unit"), (None, "text-around other-unit"), (None, "other-unit"), (5, "text-around"),
+    ]  # fmt: skip
+    assert field(tmp_path, 'unit = "m"', "1.7 m", "170 cm", "1.7 m (told)") == [
+        (1.7, ""),
+        (1.7, ""),
+        (1.7, "text-around"),
+    ]
+    assert field(tmp_path, 'unit = "°C"', "37.4", "37.4 C", "37.4 °C", "98 F") == [
+        (37.4, ""), (37.4, ""), (37.4, ""), (None, "other-unit"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("site", ["north  wing", "NORTH WING", " North Wing "])
+def test_a_sites_unit_is_found_whatever_its_case_and_blanks(tmp_path: Path, site: str) -> None:
+    entry = 'unit = "mg/L"\nunit_at = { "North Wing" = "mg/dL" }'
+    assert field(tmp_path, entry, "2", site=site) == [(20, "")]
+
+
 def test_a_factor_converts_the_stated_unit_alone(tmp_path: Path) -> None:
     entry = 'unit = "U/L"\nto = "ukat/L"\nfactor = 0.0167\nlow = 0\nhigh = 10'
     assert field(tmp_path, entry, "100", "100 U/L", "2 ukat/l", "100000", "-1", "3 mg/l") == [
@@ -561,6 +654,7 @@ def test_days_to_a_date_are_negative_before_the_scan(tmp_path: Path) -> None:
         ('unit = "mg/L"\nunit_at = { North = "mmol/L" }', "no factor is known from 'mmol/L' to 'mg/L'"),
         ('unit = "mg/L"\nunit_at = { West = "mg/dL" }', r"\[clinical.x\] unit_at names the site 'West', which no row"),
         ('unit_at = { North = "mg/dL" }', "needs unit beside unit_at"),
+        ('unit = "mg/L"\nunit_at = { North = "mg/dL", north = "g/L" }', "unit_at names a site twice: 'North', 'north'"),
         ('to = "mg/L"', r"\[clinical.x\] needs unit"),
         ("factor = 0", "factor is 0"),
         ('factor = "10"', r"\[clinical.x\] factor is '10'; expected a number"),
@@ -633,7 +727,19 @@ def test_files_that_match_no_wildcard_are_reported_as_missing_when_they_are_read
 
 
 @pytest.mark.parametrize(
-    ("cell", "years", "flags"), [("34.5", 34.5, None), ("018M", 1, None), ("old", None, "unreadable")]
+    ("cell", "years", "flags"),
+    [
+        ("34.5", 34.5, None),
+        ("067Y", 67, None),
+        ("018M", 1, None),
+        ("20 days", 0, "unit-converted"),
+        ("240 months", 20, "unit-converted"),
+        ("-3", None, "out-of-range"),
+        ("120", 120, None),
+        ("150", None, "out-of-range"),
+        ("inf", None, "unreadable"),
+        ("old", None, "unreadable"),
+    ],
 )
 def test_ages_are_numbers_or_dicom_age_strings(
     tmp_path: Path, cell: str, years: float | None, flags: str | None

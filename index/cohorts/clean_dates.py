@@ -14,9 +14,15 @@ NEAR_DAYS = 14  # clinical dates lie mostly within a stay, day and month swapped
 ISO = re.compile(r"(?<!\d)(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?!\d)", re.ASCII)
 SLASHED = re.compile(r"(?<![\d/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?![\d/-])", re.ASCII)
 DAY_MONTH = re.compile(
-    r"(?<!\d)(\d{1,2})(?:st|nd|rd|th)?[ -]?(?:of )?([a-z]{3,9})\.?,?[ -]?(\d{4}|\d{2})(?!\d)", re.ASCII
+    r"(?<!\d)(\d{1,2})(?:st|nd|rd|th)?[ /.-]?(?:of )?([a-z]{3,9})\.?,?[ /-]?(\d{4}|\d{2})(?!\d)", re.ASCII
 )
-MONTH_DAY = re.compile(r"([a-z]{3,9})\.?[ -]?(\d{1,2})(?:st|nd|rd|th)?,?[ -]?(\d{4})(?!\d)", re.ASCII)
+MONTH_DAY = re.compile(r"([a-z]{3,9})\.?[ /-]?(\d{1,2})(?:st|nd|rd|th)?,?[ /-]?(\d{4})(?!\d)", re.ASCII)
+FORMS = (ISO, SLASHED, DAY_MONTH, MONTH_DAY)
+# before a date: that it is another day than this one
+OTHER_DAY = re.compile(
+    r"\b(?:not|never)\b.*|(?:\b(?:before|after|prior to|earlier than|later than|pre|post)\b[ :-]*(?:the )?|[<>≤≥]=?\s*)"
+)
+OR_OTHER_DAY = re.compile(r"\s*\(?or (?:before|after|earlier|later)\b")
 TIME = re.compile(r"(?<=\d)[t ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:z|[+-]\d{2}:?\d{2})?", re.ASCII)
 MONTHS = (
     "january", "february", "march", "april", "may", "june",
@@ -72,8 +78,8 @@ def clean_date(
         return _within(counted, (earliest, latest), source, ("excel-serial",) if len(text.split(".")[0]) == 5 else ())
     written = {(int(y), int(m), int(d)) for y, m, d in ISO.findall(text)} or _named(text)
     slashed = {(int(a), int(b), _year(y)) for a, _, b, y in SLASHED.findall(text)} if not written else set()
-    if len(written) + len(slashed) != 1:
-        return Cleaned(None, source, ("several-values" if written or slashed else "unreadable",))
+    if len(written) + len(slashed) != 1 or _is_another_day(text):
+        return Cleaned(None, source, ("several-values" if len(written) + len(slashed) > 1 else "unreadable",))
     around = () if _is_whole(text) else ("text-around",)
     if written:
         found = _calendar(*written.pop())
@@ -153,7 +159,17 @@ def _month(name: str) -> int | None:
 
 
 def _is_whole(text: str) -> bool:
-    return any(pattern.fullmatch(text) for pattern in (ISO, SLASHED, DAY_MONTH, MONTH_DAY))
+    return any(pattern.fullmatch(text) for pattern in FORMS)
+
+
+def _is_another_day(text: str) -> bool:
+    """Whether the date in `text` is named to say that it was not then: "not 2020-03-20", "before 2020-03-20"."""
+    found = [match for pattern in FORMS for match in pattern.finditer(text)]
+    return any(_ends_in(OTHER_DAY, text[: date.start()]) or OR_OTHER_DAY.match(text, date.end()) for date in found)
+
+
+def _ends_in(pattern: re.Pattern[str], text: str) -> bool:
+    return any(match.end() == len(text) for match in pattern.finditer(text))
 
 
 def _year(digits: str) -> int:

@@ -16,6 +16,10 @@ WORDS = {
     "White": r"white|irish|caucasian|english|scottish|welsh|gypsy",
 }
 MIXED = re.compile(r"\b(mixed|multiple)\b")
+NEGATED = re.compile(
+    rf"\b(?:not|non|other than|except)[ -](?:(?:a|an|of|any)[ -])*(?:{'|'.join(WORDS.values())}|mixed|british)\b"
+)
+SEPARATED = re.compile(r"\band\b|[&/+]")
 
 
 def clean_ethnicity(value: object) -> Cleaned[str]:
@@ -34,8 +38,10 @@ def clean_ethnicity(value: object) -> Cleaned[str]:
 
 
 def _from_words(word: str, source: str) -> Cleaned[str]:
+    if NEGATED.search(word):
+        return Cleaned(None, source, ("unreadable",))
     groups = [group for group, names in WORDS.items() if re.search(rf"\b({names})\b", word)]
-    if MIXED.search(word) or (len(groups) > 1 and re.search(r"\band\b|&", word)):
+    if MIXED.search(word) or (len(groups) > 1 and SEPARATED.search(word)):
         groups = ["Multiple"]
     elif not groups and re.search(r"\bbritish\b", word):  # "Asian British" is Asian
         groups = ["White"]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from index.cohorts.cleaned import Cleaned, cell_text, unwrapped
@@ -14,16 +14,30 @@ NUMBER = re.compile(
     r"(?![\d,])\s*(?P<rest>.*)",
     re.ASCII | re.IGNORECASE,
 )
+TIMES = {
+    "hours": ("h", "hr", "hrs", "hour", "hours"), "days": ("d", "day", "days"), "weeks": ("w", "wk", "wks", "week", "weeks"),
+    "months": ("mth", "mths", "month", "months"), "years": ("y", "yr", "yrs", "year", "years"),
+}  # fmt: skip
 UNITS = re.compile(
-    r"[munµμ]?g/(?:m|d)?l|[mnuµμ]?mol/l|kpa|mmhg|%|(?:x\s*)?10\s*[\^*]?\s*9\s*/\s*l|(?:bpm|breaths|beats)(?:/min)?|/min"
-    r"|°?\s*c|yrs?|years?|days?",
+    r"(?:(?:x\s*)?10\s*[\^*]?\s*9\s*/\s*l"
+    # anything by volume, amount, mass, area or time: "mg/L", "mg/mmol", "U/mL", "beats / min"
+    r"|[a-zµμ]{0,8}\s*/\s*(?:[munpdµμ]?l|[munpµμ]?mol|[mkuµμ]?g|min|h|hr|hour|day|mm3|m2|cmm)"
+    r"|kpa|mmhg|mbar|%|bpm|breaths|beats|°?\s*[cf]|[mk]?iu|units?|[mc]?m|kg|m?l"
+    rf"|{'|'.join(spelling for spellings in TIMES.values() for spelling in spellings)})(?![a-z0-9])",
     re.ASCII | re.IGNORECASE,
 )
+NO_UNIT: Mapping[str, float] = {}
+HEARTBEATS = dict.fromkeys(("bpm", "beats", "beats/min", "/min"), 1.0)
+BREATHS = dict.fromkeys(("bpm", "breaths", "breaths/min", "/min"), 1.0)
+CELSIUS = {"c": 1.0}
+MMHG = {"mmhg": 1.0}
+DAYS = {"days": 1.0, "weeks": 7.0}
+BEDSIDE = {**HEARTBEATS, **BREATHS, **CELSIUS, **MMHG, "days": 1.0}
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number as it was written, with its unit in lower case ("" where none is) and flags."""
+    """A number as it was written, with its unit as `UNITS` has it, in lower case ("" where none is), and flags."""
 
     value: float
     unit: str
@@ -48,8 +62,6 @@ def read_number(text: str) -> Number | str:
     written = found["plain"] or (found["comma"] or "").replace(",", ".") or found["thousands"].replace(",", "")
     rest = found["rest"].strip()
     unit = UNITS.match(rest)
-    if unit and re.match(r"[a-z0-9]", rest[unit.end() :], re.IGNORECASE):
-        unit = None  # "c" of "cannot"
     remark = rest[unit.end() :].strip() if unit else rest
     if re.search(r"\d", re.sub(r"\([^()]*\)?", "", remark)):
         return "several-values"
@@ -69,9 +81,17 @@ def clean_from(value: object, of_number: Callable[[Number, str], Cleaned[float]]
     return of_number(number, source)
 
 
-def clean_number(value: object, *, low: float, high: float) -> Cleaned[float]:
-    """A number from `low` to `high`."""
-    return clean_from(value, lambda number, source: in_range(Cleaned(number.value, source, number.flags), low, high))
+def clean_number(value: object, *, low: float, high: float, units: Mapping[str, float] = BEDSIDE) -> Cleaned[float]:
+    """A number from `low` to `high`, without a unit or in one of `units`: how many of the field's own one of each is."""
+
+    def of_number(number: Number, source: str) -> Cleaned[float]:
+        factor = units.get(number.unit) if number.unit else 1.0
+        if factor is None:
+            return Cleaned(None, source, (*number.flags, "other-unit"))
+        flags = number.flags if factor == 1 else (*number.flags, "unit-converted")
+        return in_range(Cleaned(number.value * factor, source, flags), low, high)
+
+    return clean_from(value, of_number)
 
 
 def in_range(cleaned: Cleaned[float], low: float, high: float) -> Cleaned[float]:
@@ -86,7 +106,7 @@ def clean_pressure(value: object, *, place: int) -> Cleaned[float]:
     source = cell_text(value)
     pair = re.fullmatch(r"(\d{2,3})\s*/\s*(\d{2,3})(?:\s*mmhg)?", unwrapped(source), re.ASCII | re.IGNORECASE)
     if not pair:
-        return clean_number(value, low=20, high=300)
+        return clean_number(value, low=20, high=300, units=MMHG)
     if int(pair[1]) <= int(pair[2]):
         return Cleaned(None, source, ("out-of-range",))
     return in_range(Cleaned(float(pair[1 + place]), source), 20, 300)
@@ -111,4 +131,8 @@ def clean_code(value: object, *, codes: Collection[int], unknown: int | None = N
 
 
 def _plain_unit(unit: str) -> str:
-    return re.sub("[µμ]", "u", unit.lower())
+    """A spelling as the fields state it: "x 10*9 / L" -> "10^9/l", "°C" -> "c", "wks" -> "weeks"."""
+    plain = re.sub(r"[\s°]+", "", re.sub("[µμ]", "u", unit.lower()))
+    if re.fullmatch(r"x?10[\^*]?9/l", plain):
+        return "10^9/l"
+    return next((name for name, spellings in TIMES.items() if plain in spellings), plain)

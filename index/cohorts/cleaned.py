@@ -23,6 +23,8 @@ FLAGS: Mapping[str, str] = {
     "decimal-comma": "a comma read as the decimal point",
     "denied-but-dated": "recorded as no, yet with a date: taken as yes, or as not recorded where the date cannot be used",
     "denied-but-implied": "recorded as no, yet intubation is recorded",
+    "equal-dates": "rows of the same date say different things; not used",
+    "event-before-scan": "who died was scanned only afterwards, as dated; the days were kept",
     "excel-serial": "a date written as Excel's count of days",
     "final-status-negative": "a full record, yet its final status is negative",
     "follow-up-by-scan": "seen last at a later scan than the record tells",
@@ -39,22 +41,26 @@ FLAGS: Mapping[str, str] = {
     "implied": "not recorded itself, but what was done there is",
     "impossible-test": "a positive test dated before there were any, or long after death; not used",
     "incomplete": "one of ITU, intubation and death is not recorded: at least this",
+    "no-but-dated": "the word says no, but there is a date or a number of days; not recorded",
     "no-result": "not every swab of the control has a readable result",
     "older-file-differs": "an older file of the patient says something else",
     "order-by-centre": "day and month could be either; read in the order in which the centre is seen to write",
     "order-by-scan": "day and month could be either; only one of them fits the patient's scans",
     "other-order": "possible only with day and month in the other order than the field should have",
     "other-pseudonym": "the record or the scan's header calls the patient something else than their folder does",
+    "other-unit": "the cell's unit cannot become that of the field; not used",
     "out-of-range": "no possible value; not used",
     "room-air": "no oxygen was given, so FiO2 is 21 %",
     "several-films-that-day": "the recorded film's day has several films; which one is meant is not told",
-    "several-values": "more than one date, number or group; not used",
+    "several-values": "more than one date, number, answer or group; not used",
+    "seen-after-death": "last seen after the event that ends the observation; the event counts",
     "sex-not-of-scan": "another sex than the scan's header says; the header's is used",
     "stated-unknown": "recorded as unknown",
     "text-around": "further text beside the value",
     "thousand-separator": "a comma read as separating thousands",
     "two-films-that-day": "both recorded films are of one day and differ; not used",
     "unit-assumed": "the site's unit is not known; the schema's was taken",
+    "unit-converted": "written in another unit of time; converted",
     "unit-by-magnitude": "the unit was told by the size of the number",
     "unit-doubtful": "the site's stated unit cannot be; the usual one was taken",
     "unreadable": "says nothing that is understood; not used",
@@ -86,6 +92,14 @@ def cell_text(value: object) -> str:
     if text.lower() in ("nan", "nat", "null", "na", "n/a"):
         return ""
     return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + "…"
+
+
+def says_nothing(value: object) -> bool:
+    """Whether a cell is blank, or holds what is put into a form for nothing: "-", "--", "?", ".".
+
+    Such a cell hides nothing that another file or row tells; where nothing else does, it is still one that cannot be read.
+    """
+    return re.fullmatch(r"[-–—?.]*", cell_text(value)) is not None
 
 
 def unwrapped(text: str) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from index.cohorts.clean_person import clean_age, sex_beside_scan
-from index.cohorts.cleaned import Cleaned, cell_text, printed
+from index.cohorts.cleaned import Cleaned, cell_text, printed, says_nothing
 from index.cohorts.date_habits import DateHabits
 from index.cohorts.nccid_course import Course, course_of, mended
 from index.cohorts.nccid_fields import COLUMNS, clean_record, clean_tests, dated_cells, submitting_centre
@@ -51,7 +51,7 @@ def _text(content: bytes) -> str:
 
 def _overlaid(root: dict[str, Any], nested: dict[str, Any]) -> dict[str, Any]:
     """The root's cells with the nested ones over them, whatever their case; a blank one hides nothing."""
-    told = {key: value for key, value in nested.items() if cell_text(value) or isinstance(value, list | dict)}
+    told = {key: value for key, value in nested.items() if not says_nothing(value) or isinstance(value, list | dict)}
     hidden = {key.strip().casefold() for key in told}
     return {key: value for key, value in root.items() if key.strip().casefold() not in hidden} | told
 

@@ -9,11 +9,20 @@ from index.cohorts import clean_laboratory as laboratory
 from index.cohorts.clean_dates import Anchor, Order, clean_date
 from index.cohorts.clean_ethnicity import clean_ethnicity
 from index.cohorts.clean_laboratory import Lab, clean_laboratory
-from index.cohorts.clean_numbers import clean_code, clean_number, clean_pressure
+from index.cohorts.clean_numbers import (
+    BREATHS,
+    CELSIUS,
+    DAYS,
+    HEARTBEATS,
+    NO_UNIT,
+    clean_code,
+    clean_number,
+    clean_pressure,
+)
 from index.cohorts.clean_oxygen import clean_fio2, clean_pao2, clean_saturation
 from index.cohorts.clean_person import clean_age, clean_sex
 from index.cohorts.clean_states import clean_state
-from index.cohorts.cleaned import Cleaned, cell_text
+from index.cohorts.cleaned import Cleaned, cell_text, says_nothing
 from index.cohorts.date_habits import DateHabits
 from index.cohorts.nccid_tests import CovidTest, pcr_tests, swab_entries
 
@@ -110,9 +119,10 @@ def _by_header(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 def _newest(field: Field, records: Sequence[_Cells]) -> Cleaned[Any]:
     """The field by the newest record that has a cell for it, flagged where an older one disagrees."""
-    holding = [
-        (age, record) for age, record in enumerate(records) if any(record.by_header.get(h) for h in field.headers)
-    ]
+    cells = [[cell for header in field.headers for cell in record.by_header.get(header, ())] for record in records]
+    # "-" and "?" hide nothing that an older file tells; where none does, they are what cannot be read
+    told = [age for age, found in enumerate(cells) if not all(map(says_nothing, found))]
+    holding = [(age, records[age]) for age in told or [age for age, found in enumerate(cells) if found]]
     if not holding:
         return Cleaned(None)
     (age, newest), *older = holding
@@ -183,8 +193,8 @@ def _day(anchor: Anchor = Anchor.NEAR, order: Order = Order.US, *, is_swab: bool
     )
 
 
-def _number(low: float, high: float) -> Cleaner:
-    return lambda value, _: clean_number(value, low=low, high=high)
+def _number(low: float, high: float, units: Mapping[str, float] = NO_UNIT) -> Cleaner:
+    return lambda value, _: clean_number(value, low=low, high=high, units=units)
 
 
 def _code(*codes: int, unknown: int | None = None) -> Cleaner:
@@ -238,16 +248,16 @@ FIELDS: Mapping[str, Field] = {
         is_column=True,
     ),
     "current_nsaid": Field(("current nsaid used",), _state, is_column=True),
-    "symptom_days": Field(("duration of symptoms",), _number(0, 365), is_column=True),
-    "respiratory_rate": Field(("respiratory rate on admission",), _number(1, 120), is_column=True),
-    "heart_rate": Field(("heart rate on admission",), _number(10, 300), is_column=True),
+    "symptom_days": Field(("duration of symptoms",), _number(0, 365, DAYS), is_column=True),
+    "respiratory_rate": Field(("respiratory rate on admission",), _number(1, 120, BREATHS), is_column=True),
+    "heart_rate": Field(("heart rate on admission",), _number(10, 300, HEARTBEATS), is_column=True),
     "fio2_percent": Field(
         ("fio2", "any supplemental oxygen: fio2"), lambda value, _: clean_fio2(value), is_column=True
     ),
     "o2_saturation_percent": Field(("o2 saturation",), lambda value, _: clean_saturation(value), is_column=True),
     "systolic_mmhg": Field(("systolic bp",), _pressure(0), is_column=True),
     "diastolic_mmhg": Field(("diastolic bp",), _pressure(1), is_column=True),
-    "temperature_c": Field(("temperature on admission",), _number(25, 45), is_column=True),
+    "temperature_c": Field(("temperature on admission",), _number(25, 45, CELSIUS), is_column=True),
     "news2": Field(("news2 score on arrival",), _number(0, 20), is_column=True),
     "wcc_10_9_per_l": Field(("wcc on admission",), _lab(laboratory.WHITE_CELLS), is_column=True),
     "lymphocytes_10_9_per_l": Field(("lymphocyte count on admission",), _lab(laboratory.LYMPHOCYTES), is_column=True),

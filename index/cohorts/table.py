@@ -12,13 +12,14 @@ from typing import Any
 from index.archive_files import is_remote
 from index.case import Case, Event, Outcome
 from index.cohort import CohortError
-from index.cohorts.cells import SEXES, VIEWS, clean_days, number
-from index.cohorts.clean_person import clean_age
+from index.cohorts.cells import SEXES, VIEWS, clean_days
+from index.cohorts.clean_person import clean_years
 from index.cohorts.cleaned import Cleaned
 from index.cohorts.table_dates import Dates, days_between
 from index.cohorts.table_description import FLAGS_COLUMN, REQUIRED, read_description
+from index.cohorts.table_fields import site_key
 from index.cohorts.table_images import followed
-from index.cohorts.table_rows import Row, Rows, joined, read_rows
+from index.cohorts.table_rows import Row, Rows, disputed, joined, read_rows
 
 CODED = {"view": VIEWS, "sex": SEXES}  # columns with fixed values, and the words for them, upper case
 UIDS = ("study_uid", "series_uid", "instance_uid")
@@ -59,12 +60,12 @@ class TableCohort:
         for name, words in CODED.items():
             text[name] = words.get((text.get(name) or "").upper())
         scan_date = self._dates.read(text.get("scan_date") or "")
-        age = _age(text.get("age_years"))
+        age = clean_years(text.get("age_years"))
         outcome, cells = self._outcome(row, scan_date.value, text)
         fields = {
             field.name: field.read(row, text.get("site"), scan_date.value, self._dates) for field in described.clinical
         }
-        cells = {"scan_date": scan_date, "age_years": age, **cells, **fields}
+        cells = {"scan_date": scan_date, "age_years": age, **cells, **self._disputed(row), **fields}
         flags = [f"{name}:{flag}" for name, cleaned in cells.items() for flag in cleaned.flags]
         case = Case(
             case_id=text["case_id"] or "",
@@ -101,6 +102,9 @@ class TableCohort:
                 ends.append(event.days)
         observed = self._observed(scan_date, text)
         recorded = next((days for cleaned in observed.values() if (days := cleaned.value) is not None), None)
+        until = observed["observed_until"]
+        if until.value is not None and until.value > min(ends, default=until.value):
+            observed["observed_until"] = until.flagged("seen-after-death")
         return Outcome(events, min(ends, default=recorded)), cells | observed
 
     def _observed(self, scan_date: date | None, text: Mapping[str, str | None]) -> dict[str, Cleaned[int]]:
@@ -113,6 +117,11 @@ class TableCohort:
             "observed_days": clean_days(text.get("observed_days") or ""),
             "observed_until": Cleaned(days, until.source, until.flags),
         }
+
+    def _disputed(self, row: Row) -> dict[str, Cleaned[Any]]:
+        """The fields of [columns] about which the row's tables disagree."""
+        columns = self._described.columns.items()
+        return {name: doubt for name, column in columns if (doubt := disputed(row[column]))}
 
     def _word(self, name: str, row: Mapping[str, str]) -> str:
         """The cell of one of the TOML's [columns], translated by [values]."""
@@ -164,7 +173,8 @@ class TableCohort:
         for field in self._described.clinical:
             if not field.unit_at:
                 continue
-            strangers = sorted(set(field.unit_at) - {self._word("site", row) for row in self._table.rows})
+            known = {site_key(self._word("site", row)) for row in self._table.rows}
+            strangers = sorted(site for site in field.unit_at if site_key(site) not in known)
             if strangers:
                 raise CohortError(f"{field.entry} unit_at names the site {strangers[0]!r}, which no row has")
 
@@ -177,15 +187,6 @@ class TableCohort:
         return described.dates.of_columns(
             (where, [row[column] for row in self._table.rows]) for where, column in columns
         )
-
-
-def _age(text: str | None) -> Cleaned[float]:
-    """Years: a number, or a DICOM Age String such as 067Y."""
-    years = number(text)
-    if years is not None:
-        return Cleaned(years, text or "")
-    cleaned = clean_age(text)
-    return Cleaned(cleaned.value, cleaned.source, tuple(flag for flag in cleaned.flags if flag != "unusual-age"))
 
 
 def _is_lost(cleaned: Cleaned[Any]) -> bool:

@@ -11,6 +11,7 @@ from index.cohorts import toml_entries as toml
 from index.cohorts.cells import clean_days, yes_or_no
 from index.cohorts.cleaned import Cleaned
 from index.cohorts.table_dates import Dates, days_between
+from index.cohorts.table_rows import disputed
 
 ENTRIES = ("title", "state", "yes", "no", "unknown", "days", "date", "absent", "ends_observation")
 
@@ -46,13 +47,17 @@ class EndpointColumns:
         self, row: Mapping[str, str], scan_date: date | None, dates: Dates
     ) -> tuple[Event, dict[str, Cleaned[Any]]]:
         """(the event, what its cells said: by NAME and NAME_days)."""
+        for _, column in self.columns():
+            if doubt := disputed(row[column]):
+                return Event(State.NOT_RECORDED), {self.endpoint.name: doubt}
         word = row[self.state].strip() if self.state else ""
         written = row[self.days or self.dated or ""].strip() if self.days or self.dated else ""
         if not word and not written:
             return Event(self.absent), {}
         state = self._state(word)
         when = dates.read(written) if self.dated else clean_days(written)
-        if state.value is State.NO and when.value is not None:
+        is_dated = when.value is not None or any(character.isdigit() for character in when.source)
+        if state.value is State.NO and is_dated:
             state = Cleaned(None, state.source, (*state.flags, "no-but-dated"))
             event = Event(State.NOT_RECORDED)
         elif state.value is State.NO:
@@ -60,6 +65,8 @@ class EndpointColumns:
         elif state.value is State.YES or when.value is not None:
             days = when.value if isinstance(when.value, int) else days_between(scan_date, when.value)
             event = Event(State.YES, days)
+            if self.ends_observation and days is not None and days < 0:
+                when = when.flagged("event-before-scan")
         else:
             event = Event(State.NOT_RECORDED)
         return event, {self.endpoint.name: state, f"{self.endpoint.name}_days": when}

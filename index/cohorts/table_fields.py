@@ -11,6 +11,7 @@ from index.cohorts.cells import number_or_text, yes_or_no
 from index.cohorts.clean_numbers import in_range, read_number
 from index.cohorts.cleaned import Cleaned, cell_text, unwrapped
 from index.cohorts.table_dates import Dates, days_between
+from index.cohorts.table_rows import disputed
 from index.cohorts.table_units import factor_between, plain, split_unit
 
 ENTRIES = ("column", "kind", "words", "unit", "to", "factor", "unit_at", "low", "high")
@@ -31,7 +32,7 @@ class ClinicalField:
     unit: str = ""  # of a number without one
     to: str = ""  # of the value
     factor: float | None = None  # how many `to` one `unit` is
-    unit_at: Mapping[str, str] = field(default_factory=dict)  # site -> its unit, where that is not `unit`
+    unit_at: Mapping[str, str] = field(default_factory=dict)  # site, in any case -> its unit, where that is not `unit`
     low: float = float("-inf")
     high: float = float("inf")
 
@@ -46,6 +47,8 @@ class ClinicalField:
     def read(self, row: Mapping[str, str], site: str | None, scan_date: date | None, dates: Dates) -> Cleaned[Value]:
         text = row[self.column]
         source = cell_text(text)
+        if doubt := disputed(text):
+            return doubt
         if self.kind == "as_is":
             return Cleaned(number_or_text(text), source)
         if source.lower() in self.words:
@@ -69,7 +72,9 @@ class ClinicalField:
         if isinstance(number, str):
             return Cleaned(None, source, (number,))
         flags = number.flags
-        factor = self._factor(own or plain(self.unit_at.get(site or "", self.unit)))
+        own = own or number.unit  # also one that `SCALES` does not know: "5 mg/mmol"
+        unit_at = {site_key(name): unit for name, unit in self.unit_at.items()}
+        factor = self._factor(own or plain(unit_at.get(site_key(site or ""), self.unit)))
         if factor is None:
             return Cleaned(None, source, (*flags, "other-unit"))
         if own and not (self.unit or self.to):
@@ -84,6 +89,11 @@ class ClinicalField:
         if not (self.unit or self.to):
             return None if unit and self.factor is not None else 1.0
         return factor_between(unit, self.to)
+
+
+def site_key(site: str) -> str:
+    """By which a site is the same whatever its case and blanks."""
+    return " ".join(site.casefold().split())
 
 
 def read_field(name: str, value: Any) -> ClinicalField:
@@ -127,6 +137,8 @@ def _require_factors(described: ClinicalField, where: str) -> None:
         raise CohortError(f"{where} needs unit: what a number without a unit is in")
     if described.unit_at and not described.unit:
         raise CohortError(f"{where} needs unit beside unit_at: what the other sites' numbers are in")
+    if len({site_key(site) for site in described.unit_at}) < len(described.unit_at):
+        raise CohortError(f"{where} unit_at names a site twice: {', '.join(map(repr, described.unit_at))}")
     if described.factor == 0:
         raise CohortError(f"{where} factor is 0; expected how many {described.to} one {described.unit} is")
     for unit in (described.unit, *described.unit_at.values()):

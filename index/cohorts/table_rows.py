@@ -4,16 +4,34 @@ import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from index.cohort import CohortError
 from index.cohorts import toml_entries as toml
-from index.cohorts.cleaned import cell_text
+from index.cohorts.cells import number
+from index.cohorts.cleaned import Cleaned, cell_text, says_nothing
 from index.cohorts.table_dates import Dates
 
 ENTRIES = ("csv", "key", "from", "separator", "where", "newest", "oldest")
 Row = Mapping[str, str]
+
+
+class Disputed(str):
+    """A cell that rows of the same date fill differently: blank, and flagged wherever it is read."""
+
+    told: str  # what they say
+
+    def __new__(cls, told: str) -> "Disputed":
+        cell = super().__new__(cls, "")
+        cell.told = told
+        return cell
+
+
+def disputed(cell: str) -> Cleaned[Any] | None:
+    """What a disputed cell comes to; None of any other."""
+    return Cleaned(None, cell.told, ("equal-dates",)) if isinstance(cell, Disputed) else None
 
 
 @dataclass(frozen=True)
@@ -26,7 +44,7 @@ class Join:
     key: str
     of: str
     where: Mapping[str, str]  # column -> what its cell must hold for the row to count
-    by_date: str | None  # of several rows of a key, the newest cell that is not blank counts by this column
+    by_date: str | None  # of several rows of a key, the newest cell that says something counts by this column
     oldest: bool  # the oldest instead
 
     @property
@@ -148,7 +166,7 @@ def _one_row(join: Join, other: Rows, lines: list[tuple[int, Row]], dates: Dates
             f"{join.entry}: lines {lines[0][0]} and {lines[1][0]} of {other.source} have the same {join.key}; say with "
             "newest or oldest = a column of dates which row counts, or with where = {column = word} which rows to read"
         )
-    dated = []
+    dated: dict[date, list[Row]] = {}
     for line, row in lines:
         when = dates.read(row[join.by_date]).value
         if when is None:
@@ -156,15 +174,44 @@ def _one_row(join: Join, other: Rows, lines: list[tuple[int, Row]], dates: Dates
                 f"{join.entry}: line {line} of {other.source} has no {join.by_date} that can be read, and its "
                 f"{join.key} has several rows"
             )
-        dated.append((when, line, row))
-    ordered = [row for _, _, row in sorted(dated, key=lambda one: one[:2], reverse=not join.oldest)]
-    return {name: next((row[name] for row in ordered if cell_text(row[name])), "") for name in other.columns}
+        dated.setdefault(when, []).append(row)
+    days = [dated[when] for when in sorted(dated, reverse=not join.oldest)]
+    once = {join.key, join.by_date}  # the same in all rows of a day, however they are written
+    return {
+        name: _first_told([[row[name] for row in (day[:1] if name in once else day)] for day in days])
+        for name in dict.fromkeys(other.columns)
+    }
+
+
+def _first_told(days: list[list[str]]) -> str:
+    """The cell of the first day on which one says something; if none does, the first that is not blank."""
+    for cells in days:
+        told = {_meaning(cell): cell for cell in reversed(cells) if not says_nothing(cell)}
+        if len(told) > 1:
+            return Disputed(" | ".join(cell for cell in cells if not says_nothing(cell)))
+        if told:
+            return next(iter(told.values()))
+    return next((cell for cells in days for cell in cells if cell_text(cell)), "")
+
+
+def _meaning(cell: str) -> float | str:
+    """What is equal in cells that say the same: "5" and "5.0", "Yes" and "yes"."""
+    found = number(cell)
+    return cell_text(cell).casefold() if found is None else found
 
 
 def _read_csv(path: Path, separator: str) -> tuple[tuple[str, ...], list[list[str]]]:
     with path.open(newline="", encoding="utf-8-sig") as lines:
-        header, *rows = [row for row in csv.reader(lines, delimiter=separator) if row] or [[]]
-    return tuple(header), [row + [""] * (len(header) - len(row)) for row in rows]
+        reader = csv.reader(lines, delimiter=separator)
+        header, *rows = [(reader.line_num, row) for row in reader if row] or [(1, [])]
+    columns = header[1]
+    for line, row in rows:
+        if len(row) > len(columns):
+            raise CohortError(
+                f"{path}, line {line}: {len(row)} cells, but the header has {len(columns)}; is a cell with "
+                f"{separator!r} in it not quoted?"
+            )
+    return tuple(columns), [row + [""] * (len(columns) - len(row)) for _, row in rows]
 
 
 def _read_parquet(path: Path) -> tuple[tuple[str, ...], list[list[str]]]:

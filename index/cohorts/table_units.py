@@ -24,8 +24,8 @@ SCALES: dict[str, tuple[str, float]] = {
 
 
 def plain(unit: str) -> str:
-    """A unit as `SCALES` spells it: "µg / L" -> "ug/l"."""
-    return re.sub(r"\s+", "", re.sub("[µμ]", "u", unit)).lower()
+    """A unit as `SCALES` spells it: "µg / L" -> "ug/l", "°C" -> "c"."""
+    return re.sub(r"[\s°]+", "", re.sub("[µμ]", "u", unit)).lower()
 
 
 def factor_between(unit: str, to: str) -> float | None:
