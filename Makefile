@@ -1,10 +1,11 @@
-# make demo   builds a demonstration archive and asks it about three unseen virtual patients
+# make demo   builds a demonstration archive, asks it about three unseen virtual patients, and serves the page on it
 # make test   passes the tests; `make install-all` first adds torch, without which a few of them are skipped
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 DEMO ?= build/demo
+PORT ?= 8000
 
 .PHONY: install install-test install-all install-system demo test test-faults lint format lungs bench clean
 
@@ -42,6 +43,7 @@ demo: install $(DEMO)/archive/truth.csv
 	$(BIN)/python build_index.py --cohort nccid=$(DEMO)/archive --index $(DEMO)/index
 	$(BIN)/python -m search query $(DEMO)/archive/unseen/*.dcm --index $(DEMO)/index --picture $(DEMO)/answer.png
 	@echo "The pictures lie in $(DEMO)/answer-1.png, answer-2.png and answer-3.png."
+	$(BIN)/python -m web --index $(DEMO)/index --samples $(DEMO)/archive/unseen --audit $(DEMO)/audit.jsonl --port $(PORT)
 
 test: install-test
 	$(BIN)/python -m pytest
@@ -53,7 +55,7 @@ test-faults: install-test
 lint: install-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy embed index search build_index.py examples benchmarks tests
+	$(BIN)/mypy embed index search web build_index.py examples benchmarks tests
 
 format: install-test
 	$(BIN)/ruff check --fix .

@@ -52,7 +52,17 @@ def read_scan_bytes(data: bytes, *, side: int) -> Scan:
     """The scan in one file's bytes, a zip too, as `read_scan`."""
     if is_zip(data):
         return _read_bundle(bundle_from_zip_bytes(data), side=side)
-    return _read_member(Member("file", lambda: data, lambda count: data[:count], lambda: len(data)), side=side)
+    return _read_member(members_of(data)[0], side=side)
+
+
+def members_of(data: bytes, name: str = "file") -> list[Member]:
+    """One file's bytes as the readers take it."""
+    return [Member(name, lambda: data, lambda count: data[:count], lambda: len(data))]
+
+
+def read_bundle(bundle: Bundle, *, side: int) -> Scan:
+    """The one scan in files that are already opened, as `read_scan`."""
+    return _read_bundle(bundle, side=side)
 
 
 def film_bytes(*paths: Path) -> bytes:

@@ -12,9 +12,9 @@ import build_index
 from index.archive_files import open_files
 from index.case import Case
 from index.cohort import CohortError, open_cohort
-from index.stock import take_stock
 from index.local_copies import LocalCopies
 from index.snapshot import open_current
+from index.stock import take_stock
 from tests.buckets import Wire, running_bucket
 from tests.films import dicom_bytes, phantom
 

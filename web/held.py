@@ -1,0 +1,109 @@
+"""Questions for as long as they are looked at: scans in memory only, for a few minutes, a few at a time, each its owner's alone."""
+
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from embed.scan import Scan
+from index.case import Case
+
+BYTES_HELD = 2**30  # of uploaded files together; the oldest give way, and can then only be looked at small
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no answer, as a problem document says it."""
+
+    status: int
+    title: str
+    detail: str
+    reason: str
+
+
+@dataclass(eq=False)
+class HeldQuery:
+    """One question: an uploaded scan's, or an archived case's."""
+
+    owner: str
+    asked: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)  # parameters besides the files
+    purpose: str | None = field(default=None, repr=False)
+    files: tuple[bytes, ...] = field(default=(), repr=False)
+    case: Case | None = field(default=None, repr=False)
+    scans: tuple[Scan, ...] = field(default=(), repr=False)
+    preview: bytes = field(default=b"", repr=False)
+    state: str = "reading"  # encoding, searching, done, failed
+    failure: Failure | None = None
+    snapshot_seen: str = ""  # the last whose answer was recorded in the audit
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(16))  # 128 bits
+    until: float = 0.0
+
+
+class HeldQueries:
+    """Safe for threads. What is past its time is gone, whether anybody asks or not: a timer calls `sweep`."""
+
+    def __init__(
+        self,
+        *,
+        minutes: float,
+        count: int,
+        gone: Callable[[str], None] = lambda query_id: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`gone` is told the id of each query that is forgotten."""
+        self._seconds = 60.0 * minutes
+        self._count = count
+        self._gone = gone
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: dict[str, HeldQuery] = {}  # the oldest first
+
+    def add(self, query: HeldQuery) -> HeldQuery:
+        """Hold a query from now on. Where there are too many, the oldest of whoever has most gives way."""
+        with self._lock:
+            self._sweep()
+            query.until = self._clock() + self._seconds
+            self._held[query.id] = query
+            while len(self._held) > self._count:
+                most = Counter(held.owner for held in self._held.values()).most_common(1)[0][0]
+                self._forget(next(held.id for held in self._held.values() if held.owner == most))
+            total = 0
+            for held in reversed(self._held.values()):
+                total += sum(map(len, held.files))
+                if total > BYTES_HELD and held is not query:
+                    held.files = ()
+        return query
+
+    def get(self, query_id: str, owner: str) -> HeldQuery | None:
+        """The owner's query; nobody else's, and none that is over."""
+        with self._lock:
+            self._sweep()
+            found = self._held.get(query_id)
+        return found if found is not None and found.owner == owner else None
+
+    def seconds_left(self, query: HeldQuery) -> int:
+        return max(0, round(query.until - self._clock()))
+
+    def drop(self, query: HeldQuery) -> None:
+        with self._lock:
+            self._forget(query.id)
+
+    def sweep(self) -> None:
+        with self._lock:
+            self._sweep()
+
+    def count_and_bytes(self) -> tuple[int, int]:
+        """(queries, bytes of their uploaded files) that are held now."""
+        with self._lock:
+            return len(self._held), sum(len(data) for held in self._held.values() for data in held.files)
+
+    def _sweep(self) -> None:
+        now = self._clock()
+        for query_id in [query_id for query_id, held in self._held.items() if held.until <= now]:
+            self._forget(query_id)
+
+    def _forget(self, query_id: str) -> None:
+        if self._held.pop(query_id, None) is not None:
+            self._gone(query_id)

@@ -1,0 +1,350 @@
+"""What the routes ask of the product: read, encode, search and look up, each step timed and audited."""
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from werkzeug.exceptions import BadRequest, Conflict, Gone, NotFound
+
+from embed.frames import BytesRequest, FileRequest, Frames, answer
+from embed.read import ReadAnswer
+from embed.sandbox import IsolatedWorkers
+from embed.scan import Scan, ScanError
+from index.archive_files import is_remote
+from index.case import Case
+from index.snapshot import SnapshotError
+from search.answer import Answer, Question
+from search.concentration import NOT_RECORDED
+from web import problems
+from web.audit import AuditLog
+from web.config import Config
+from web.held import Failure, HeldQueries, HeldQuery
+from web.lightbox import Lightbox
+from web.live import LOOK_SECONDS, LiveIndex, Opened
+from web.present import Reader, answer_document
+from web.principal import Principal, Role
+from web.question import Given, question_of
+from web.refs import CaseRef, parse
+from web.stages import Stages
+
+THREADS = 4  # queries worked on at a time that nobody waits for
+IDENTICAL = (
+    0.995  # similarity from which a hit is withheld from clinicians: two films of two people are never that alike
+)
+OVER = "this question is over: scans are held for a few minutes only; send it again"
+log = logging.getLogger("likewise.service")
+
+Workers = IsolatedWorkers[FileRequest | BytesRequest, Frames | ReadAnswer]
+
+
+@dataclass(eq=False)
+class Running:
+    """What lives in one process: nothing of it would survive a fork."""
+
+    live: LiveIndex
+    readers: Workers  # of uploads
+    decoders: Workers  # for viewers: a large CT must not keep a film waiting
+    pool: ThreadPoolExecutor
+    pid: int = field(default_factory=os.getpid)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An answer as its reader sees it, and what the audit has to know of it."""
+
+    document: dict[str, Any]
+    opened: Opened
+    cases: tuple[str, ...]  # the `case_id`s of the neighbours shown
+    withheld: tuple[str, ...]  # and of those that are the query's own picture, by all likelihood
+
+
+class Service:
+    """One an app. It starts at the first need and so after any fork, or by `start`. Safe for threads."""
+
+    def __init__(self, config: Config, audit: AuditLog) -> None:
+        self.config = config
+        self.stages = Stages()
+        self.lightbox = Lightbox()
+        self.held = HeldQueries(minutes=config.query_minutes, count=config.queries_held, gone=self.lightbox.drop)
+        self._audit = audit
+        self._lock = threading.Lock()
+        self._running: Running | None = None
+
+    def start(self) -> Running:
+        """Open the index and start the decoders, once a process. Raises `SnapshotError`, `EncoderError` or `DenyListError`."""
+        running = self._running
+        if running is not None and running.pid == os.getpid():
+            return running
+        with self._lock:
+            if self._running is None or self._running.pid != os.getpid():
+                live = LiveIndex(self.config.index, self.config.secret_key)
+                readers: Workers = IsolatedWorkers(answer, workers=max(2, os.cpu_count() or 1))
+                decoders: Workers = IsolatedWorkers(answer, workers=1)
+                self._running = Running(live, readers, decoders, ThreadPoolExecutor(THREADS))
+                threading.Thread(target=self._tend, args=[self._running], daemon=True).start()
+            return self._running
+
+    @property
+    def live(self) -> LiveIndex:
+        return self.start().live
+
+    def close(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.ended.set()
+            running.pool.shutdown(wait=False, cancel_futures=True)
+            running.readers.close()
+            running.decoders.close()
+
+    def figures(self) -> dict[str, float]:
+        """As `stages.FIGURES` names them."""
+        queries, upload_bytes = self.held.count_and_bytes()
+        return {
+            "index_scans": sum(self.live.current().engine.snapshot.manifest.cases.values()),
+            "index_stale": self.live.is_stale,
+            "queries_held": queries,
+            "upload_bytes_held": upload_bytes,
+            "frame_bytes_held": self.lightbox.bytes_kept(),
+        }
+
+    # --- queries
+
+    def ask(self, query: HeldQuery, principal: Principal) -> dict[str, Any]:
+        """The first answer to a query, which is held from now on unless it fails. Raises whatever is wrong with it."""
+        self.held.add(query)
+        try:
+            return self._work(query, principal, None)
+        except BaseException:
+            self.held.drop(query)
+            raise
+
+    def begin(self, query: HeldQuery, principal: Principal, request_id: str) -> None:
+        """Hold a query and work on it meanwhile; how it goes stands in its `state`, and in its `failure`."""
+        self.held.add(query)
+        self.start().pool.submit(self._work_alone, query, principal, request_id)
+
+    def again(self, query: HeldQuery, given: Given, principal: Principal) -> dict[str, Any]:
+        """The answer now, to the question as it was asked but for what is `given`. Raises whatever is wrong with it."""
+        shown = self._answered(query, {**query.asked, **given}, principal)
+        if given or shown.opened.name != query.snapshot_seen:
+            self._recorded("rerun", query, shown, {**query.asked, **given})
+        return shown.document
+
+    def reader(self, opened: Opened, principal: Principal) -> Reader:
+        return Reader(opened, self.config.secret_key, Role.RESEARCHER in principal.roles)
+
+    def query_preview(self, query: HeldQuery) -> bytes:
+        """Raises `NotFound` while there is none, and `Gone` for a case that was withdrawn."""
+        if query.case is not None:
+            self._require_visible(query.case.case_id)
+        if not query.preview:
+            raise NotFound("there is no picture of it yet")
+        return query.preview
+
+    def query_frames(self, query: HeldQuery) -> Frames:
+        """Raises `Gone`, `NotFound`, `Conflict` or `ScanError`."""
+        if query.case is not None:
+            return self.case_frames(*self._require_visible(query.case.case_id))
+        files = query.files
+        if not files:
+            raise Gone("too many scans were uploaded since; send this one again to look at it")
+        frames = self.lightbox.frames(query.id, lambda: self._decoded(BytesRequest(files, None)))
+        if self.held.get(query.id, query.owner) is None:
+            self.lightbox.drop(query.id)
+            raise Gone(OVER)
+        return frames
+
+    # --- cases
+
+    def case(self, token: str) -> tuple[Opened, CaseRef, Case]:
+        """Raises `NotFound`, or `Gone` for a case of a snapshot that is served no more, or of somebody withdrawn."""
+        ref = parse(token, self.config.secret_key)
+        if ref is None:
+            raise NotFound("no such case")
+        opened = self.live.named(ref.snapshot)
+        if opened is None:
+            raise Gone("the index has been renewed since; ask again")
+        catalogue = opened.engine.snapshot.catalogue
+        if ref.kind not in opened.engine.archives or not 0 <= ref.row < catalogue.count(ref.kind):
+            raise NotFound("no such case")
+        if not opened.engine.rows_where(ref.kind, None)[ref.row]:
+            raise Gone("this case has been withdrawn")
+        return opened, ref, catalogue.case(ref.kind, ref.row)
+
+    def case_preview(self, opened: Opened, case: Case) -> bytes:
+        """Raises `NotFound`, or `Gone` where the snapshot was removed meanwhile."""
+        try:
+            picture = opened.engine.snapshot.preview(case.case_id)
+        except SnapshotError as error:
+            if opened.engine.snapshot.path.is_dir():
+                raise
+            self.live.look()  # a purge has rewritten it
+            raise Gone("the index has been renewed since; ask again") from error
+        if picture is None:
+            raise NotFound("there is no picture of this case")
+        return picture
+
+    def case_frames(self, opened: Opened, ref: CaseRef, case: Case) -> Frames:
+        """Raises `NotFound` where the archive's files cannot be had from here, `Conflict` where they are others by now."""
+        files = tuple(Path(file) for file in case.files)
+        if any(is_remote(file) for file in case.files) or not all(file.exists() for file in files):
+            raise NotFound("the archive's own files cannot be reached from here; only the small picture can be shown")
+        try:
+            frames = self.lightbox.frames(ref, lambda: self._decoded(FileRequest(files)))
+        except ScanError as error:  # its words name files
+            raise Conflict(f"the archive's own files cannot be read any more ({error.reason})") from error
+        known = opened.engine.archives[ref.kind].file_hashes[ref.row]
+        if frames.file_hash is not None and frames.file_hash != known:
+            self.lightbox.drop(ref)
+            raise Conflict(
+                "the archive's own file was changed since the index was built; only the small picture is shown"
+            )
+        return frames
+
+    # --- how
+
+    def _work_alone(self, query: HeldQuery, principal: Principal, request_id: str) -> None:
+        try:
+            self._work(query, principal, request_id)
+        except Exception as error:
+            failure = problems.failure_of(error)
+            if failure is None or failure.status >= 500:
+                log.error("request %s failed", request_id, exc_info=error)
+            unknown = Failure(500, "Internal Server Error", "something went wrong here", "internal-server-error")
+            query.failure, query.files = failure or unknown, ()
+            query.state = "failed"
+
+    def _work(self, query: HeldQuery, principal: Principal, request_id: str | None) -> dict[str, Any]:
+        """Each step of a first answer. `request_id`: of the request that began it, where none is served now."""
+        running = self.start()
+        encoder = running.live.current().engine.encoder
+        if query.case is None:
+            with self.stages.timed("reading"):
+                read = running.readers.run(BytesRequest(query.files, encoder.side))
+            assert isinstance(read, ReadAnswer)
+            query.scans, query.preview = (read.scan,), read.preview
+            query.state = "encoding"
+            with self.stages.timed("encoding"):
+                encoder.encode(query.scans)  # which the search, and every rerun, will find done
+        query.state = "searching"
+        shown = self._answered(query, query.asked, principal)
+        self._recorded("query", query, shown, query.asked, principal=principal, request_id=request_id)
+        query.state = "done"
+        return shown.document
+
+    def _answered(self, query: HeldQuery, given: Given, principal: Principal) -> Shown:
+        """An answer from one snapshot, whole."""
+        opened = self.live.current()
+        engine = opened.engine
+        kind = self._kind(query, opened)
+        reader = self.reader(opened, principal)
+        question = question_of(given, opened, kind, is_researcher=reader.sees_identifiers)
+        with self.stages.timed("searching"):
+            if query.case is not None:
+                found = engine.query_case(query.case.case_id, question)
+            else:
+                _require_own_site(query.scans, question, opened)
+                found = engine.query(query.scans, question)
+        withheld = _own_pictures(found, opened) if not question.include_own else ()
+        shown = list(found.neighbours)
+        if not reader.sees_identifiers:
+            alike = tuple(one.case.case_id for one in shown if one.similarity >= IDENTICAL)
+            withheld += alike
+            shown = [one for one in shown if one.case.case_id not in alike]
+        document = answer_document(found, reader, withheld=len(withheld), shown=shown)
+        return Shown(document, opened, tuple(one.case.case_id for one in shown), withheld)
+
+    def _kind(self, query: HeldQuery, opened: Opened) -> str:
+        if query.case is None:
+            return query.scans[0].kind
+        return self._require_visible(query.case.case_id, opened)[1].kind
+
+    def _recorded(
+        self,
+        action: str,
+        query: HeldQuery,
+        shown: Shown,
+        given: Given,
+        *,
+        principal: Principal | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Raises `AuditError`."""
+        common: dict[str, Any] = {
+            "query": self._fingerprint(query),
+            "snapshot": shown.opened.name,
+            "purpose": query.purpose,
+            "principal": principal,
+            "request_id": request_id,
+        }
+        filters = {name: values[0] if len(values) == 1 else list(values) for name, values in given.items()}
+        self._audit.record(action, filters=filters, cases=shown.cases, **common)
+        if shown.withheld:
+            self._audit.record("near-identical-withheld", cases=shown.withheld, **common)
+        query.snapshot_seen = shown.opened.name
+
+    def _fingerprint(self, query: HeldQuery) -> str:
+        """A hash of the query's pixels, or of the archived case as the audit knows it."""
+        if query.case is not None:
+            return f"case:{self._audit.case_hash(query.case.case_id)}"
+        exact = [scan.identity.exact if scan.identity else scan.provenance.file_hash for scan in query.scans]
+        return hashlib.sha256("".join(exact).encode()).hexdigest()
+
+    def _require_visible(self, case_id: str, opened: Opened | None = None) -> tuple[Opened, CaseRef, Case]:
+        """Where a case lies now. Raises `Gone` where it was withdrawn."""
+        opened = opened or self.live.current()
+        for kind, archive in opened.engine.archives.items():
+            row = archive.row_of(case_id)
+            if row is not None and opened.engine.rows_where(kind, None)[row]:
+                return opened, CaseRef(opened.name, kind, row), opened.engine.snapshot.catalogue.case(kind, row)
+        raise Gone("this case is no longer in the index")
+
+    def _decoded(self, request: FileRequest | BytesRequest) -> Frames:
+        with self.stages.timed("frames"):
+            frames = self.start().decoders.run(request)
+        assert isinstance(frames, Frames)
+        return frames
+
+    def _tend(self, running: Running) -> None:
+        """Looks for a new snapshot and lets go of what is over, until the process ends."""
+        while not running.ended.wait(LOOK_SECONDS):
+            for task in (running.live.look, self.held.sweep):
+                _tried(task)
+
+
+def _tried(task: Callable[[], None]) -> None:
+    """A timer that died would leave scans in memory, and an old snapshot served, for good."""
+    try:
+        task()
+    except Exception as error:
+        log.error("a task of the timer failed", exc_info=error)
+
+
+def _own_pictures(found: Answer, opened: Opened) -> tuple[str, ...]:
+    """The `case_id`s that the answer leaves out as the query's very picture, or a copy of it, of whom nobody named."""
+    if not {"archived-picture", "near-copy"} & {warning.code for warning in found.warnings}:
+        return ()
+    archive, scans = opened.engine.archives[found.kind], found.scans
+    same = [archive.same_picture(scan) | archive.copies_of(scan) for scan in scans]
+    rows = np.any(same, axis=0) & opened.engine.rows_where(found.kind, None)
+    return tuple(str(case_id) for case_id in archive.case_ids[rows])
+
+
+def _require_own_site(scans: Sequence[Scan], question: Question, opened: Opened) -> None:
+    """Raises `BadRequest` where a query's own site is to be left out and nobody knows it."""
+    if not question.other_sites or question.sites:
+        return
+    archive = opened.engine.archives.get(scans[0].kind)
+    if archive is None:
+        return
+    itself = np.any([archive.same_picture(s) | (archive.case_ids == s.header.instance_uid) for s in scans], axis=0)
+    if not (archive.sites.codes[itself] != NOT_RECORDED).any():
+        raise BadRequest("which site is the query's own is not known; say it by its code with own_site")

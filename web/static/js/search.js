@@ -1,0 +1,190 @@
+// The search page's way: a scan comes in, is followed step by step, and its answer is shown; until it is over or another comes.
+import { Problem, ask, askByCase, filters as choices, forget, sampleFile, send } from "./api.js";
+import { compare } from "./compare.js";
+import { el, replace } from "./dom.js";
+import { chosen, dropped } from "./files.js";
+import { Filters } from "./filters.js";
+import { result, trouble } from "./result.js";
+import * as words from "./words.js";
+
+const at = (id) => document.getElementById(id);
+const STEPS = [["uploading", "Uploading"], ["reading", "Reading the pictures"], ["encoding", "Encoding"], ["searching", "Searching the archive"]];
+const [SOONEST_MS, LATEST_MS] = [200, 1500]; // between two looks at how far it is
+const MOST_BYTES = Number(at("ask").dataset.uploadMb) * 1024 * 1024;
+
+let run = null; // what is under way or shown: {id, abort, rerun, over}
+
+async function begin(start, { uploads = true } = {}) {
+  const before = run;
+  before?.abort.abort();
+  clearTimeout(before?.over);
+  const mine = (run = { id: null, abort: new AbortController(), rerun: null, over: null });
+  show("progress");
+  step(uploads ? "uploading" : "reading", uploads);
+  at("progress-title").focus();
+  try {
+    mine.id = await start(mine.abort.signal);
+    if (before?.id) void forget(before.id);
+    if (run !== mine) return void forget(mine.id);
+    const answer = await follow(mine, uploads);
+    if (run === mine) await present(mine, answer, !uploads);
+  } catch (error) {
+    if (run !== mine) return;
+    if (mine.id) void forget(mine.id);
+    if (error.name === "AbortError") stop();
+    else failed(error);
+  }
+}
+
+async function follow(mine, uploads) {
+  for (let wait = SOONEST_MS; ; wait = Math.min(wait * 1.3, LATEST_MS)) {
+    const told = await ask(mine.id, undefined, { signal: mine.abort.signal });
+    if (told.state === "done") return told;
+    if (told.state === "failed") throw new Problem({ title: "The scan cannot be used", ...told.problem });
+    step(told.state, uploads);
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    mine.abort.signal.throwIfAborted();
+  }
+}
+
+async function present(mine, told, ofCase) {
+  let { answer } = told;
+  const offered = await choices().catch(() => ({}));
+  if (run !== mine) return;
+  const filters = new Filters(offered, { ofCase, onChange: () => void again() });
+  const drawn = result(at("result"), {
+    id: mine.id,
+    answer,
+    filters,
+    onOpen: (neighbour) => void compare({ id: mine.id, neighbour, neighbours: answer.neighbours }),
+    onAsk: ({ ref }) => void begin((signal) => askByCase(ref, { signal }), { uploads: false }),
+    onNew: stop,
+  });
+  show("result");
+  at("result-title").focus();
+  scrollTo(0, 0);
+  say(`${words.plural(answer.neighbours.length, "case")} found.`);
+  expire(told.expires_in_s);
+
+  async function again() {
+    mine.rerun?.abort();
+    const rerun = (mine.rerun = new AbortController());
+    drawn.answered.setAttribute("aria-busy", "true");
+    try {
+      const now = await ask(mine.id, filters.parameters(), { signal: rerun.signal });
+      answer = now.answer;
+      replace(drawn.notice);
+      drawn.redraw(answer);
+      expire(now.expires_in_s);
+      say(`${words.plural(answer.neighbours.length, "case")} found.`);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (error.expired) ended();
+      else replace(drawn.notice, el("div", { class: "failure" }, trouble(error)));
+    } finally {
+      if (mine.rerun === rerun) drawn.answered.removeAttribute("aria-busy");
+    }
+  }
+
+  function expire(seconds) {
+    clearTimeout(mine.over);
+    if (seconds > 0) mine.over = setTimeout(ended, seconds * 1000);
+  }
+
+  function ended() {
+    filters.disable(true);
+    replace(drawn.notice, el("div", { class: "failure expired" }, el("p", {}, el("strong", {}, "This scan has been forgotten."), " Scans are held for a few minutes only. What is shown stays; to filter or to compare pictures, send the scan again."), el("p", {}, el("button", { type: "button", onclick: stop }, "Send a scan"))));
+  }
+}
+
+// ---- which part of the page is seen
+
+function show(part) {
+  at("progress").hidden = part !== "progress";
+  at("result").hidden = part !== "result";
+  at("ask").hidden = part === "result" || part === "progress";
+  if (part !== "failure") at("failure").hidden = true;
+}
+
+/** Back to the beginning; what was asked about is forgotten on the server too. */
+function stop() {
+  run?.abort.abort();
+  clearTimeout(run?.over);
+  if (run?.id) void forget(run.id);
+  run = null;
+  replace(at("result"));
+  show("ask");
+  at("choose-files").focus();
+}
+
+function failed(error) {
+  run = null;
+  if (!(error instanceof Problem)) console.error(error);
+  show("failure");
+  replace(at("failure"), el("h2", {}, error.status === 422 ? "This scan cannot be used" : error.title || "This did not work"), trouble(error));
+  at("failure").hidden = false;
+  at("failure").focus();
+}
+
+function step(now, uploads) {
+  const steps = uploads ? STEPS : STEPS.slice(1);
+  const current = steps.findIndex(([name]) => name === now);
+  replace(at("steps"), steps.map(([, title], number) => el("li", { class: number < current ? "done" : number === current ? "now" : "later", "aria-current": number === current ? "step" : null }, title, el("span", { class: "step-state" }, number < current ? " – done" : number === current ? " …" : ""))));
+  at("upload-bar").hidden = now !== "uploading";
+  if (steps[current]) say(steps[current][1]);
+}
+
+function sent(share) {
+  at("upload-bar").value = 100 * share;
+  const said = at("steps").querySelector(".now .step-state");
+  if (said && !at("upload-bar").hidden) said.textContent = ` ${words.percent(share)}`;
+  if (share >= 1) step("reading", true);
+}
+
+function say(text) {
+  if (at("status").textContent !== text) at("status").textContent = text;
+}
+
+// ---- the ways in
+
+function upload(files) {
+  const bytes = files.reduce((sum, file) => sum + file.size, 0);
+  if (!files.length) return failed(new Problem({ title: "Nothing was sent", detail: "There was no file in it, or only empty ones." }));
+  if (bytes > MOST_BYTES) return failed(new Problem({ title: "Too large", detail: `These files hold ${Math.ceil(bytes / 1024 / 1024)} MB; the server takes ${at("ask").dataset.uploadMb} MB at once. Send one study, or only its series of the chest.` }));
+  at("upload-bar").value = 0;
+  return begin((signal) => send(files, { onSent: sent, signal }));
+}
+
+at("choose-files").addEventListener("click", () => at("files").click());
+at("choose-folder").addEventListener("click", () => at("folder").click());
+for (const id of ["files", "folder"]) {
+  at(id).addEventListener("change", ({ target }) => {
+    const files = chosen(target.files);
+    target.value = ""; // the same file can be chosen again
+    void upload(files);
+  });
+}
+at("cancel").addEventListener("click", stop);
+for (const button of document.querySelectorAll("[data-sample]")) {
+  button.addEventListener("click", () => {
+    at("upload-bar").value = 0;
+    void begin(async (signal) => send([await sampleFile(button.dataset.sample, { signal })], { onSent: sent, signal }));
+  });
+}
+
+// a scan may be dropped anywhere on the page, also while an answer is shown
+let over = 0;
+addEventListener("dragenter", (event) => {
+  if (event.dataTransfer?.types.includes("Files")) document.body.classList.toggle("dragging", ++over > 0);
+});
+addEventListener("dragleave", () => document.body.classList.toggle("dragging", (over = Math.max(over - 1, 0)) > 0));
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", async (event) => {
+  event.preventDefault();
+  over = 0;
+  document.body.classList.remove("dragging");
+  if (event.dataTransfer?.types.includes("Files") && !document.querySelector("dialog[open]")) void upload(await dropped(event.dataTransfer));
+});
+addEventListener("pagehide", (event) => {
+  if (run?.id && !event.persisted) void forget(run.id);
+});
