@@ -29,7 +29,8 @@ from examples.demo.patient import draw_patient
 from examples.demo.volume import deform
 from index.numpy_store import NumpyStore
 from index.transform import Centring
-from search.evaluation import Metric, bootstrapped, precision, rank_correlation
+from search.agreement import precision, rank_correlation
+from search.intervals import Metric, bootstrapped
 from search.nearest import nearest_patients
 from search.study import Block
 

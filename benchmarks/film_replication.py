@@ -30,7 +30,7 @@ from benchmarks.film_signatures import (
     words,
 )
 from embed.film_lungs import FilmLungFinder
-from search.evaluation import Figure, Floats, bootstrapped, paired_difference
+from search.intervals import Figure, Floats, bootstrapped, paired_difference
 
 NAMES = ("side", "severity", "virtual itu")
 

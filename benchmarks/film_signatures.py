@@ -34,7 +34,8 @@ from embed.scan import Lungs, Pixels, Provenance, Scan
 from embed.signature import opacity_profile, pool_grid, unit
 from index.numpy_store import NumpyStore
 from index.transform import Centring
-from search.evaluation import Figure, Metric, bootstrapped, outcome_auc, paired_difference, precision, rank_correlation
+from search.agreement import outcome_auc, precision, rank_correlation
+from search.intervals import Figure, Metric, bootstrapped, paired_difference
 from search.nearest import nearest_patients
 from search.study import Block
 

@@ -15,9 +15,10 @@ from rich.table import Table
 
 import build_index
 from embed.export import export
+from search.agreement import outcome_auc
 from search.answer import Question
 from search.engine import SearchEngine
-from search.evaluation import Metric, bootstrapped, outcome_auc
+from search.intervals import Metric, bootstrapped
 from search.study import iter_archive_neighbours
 
 VARIANTS = (

@@ -1,7 +1,6 @@
 """How gunicorn serves Likewise: gunicorn --config deploy/gunicorn.conf.py 'web:create_app()'. See docs/security.md."""
 
 import os
-from typing import Any
 
 # Under systemd the socket is handed over (likewise-web.socket) and this is not used.
 bind = os.environ.get("LIKEWISE_BIND", "127.0.0.1:8000")

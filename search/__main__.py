@@ -1,18 +1,14 @@
 """`python -m search`: ask an index about scans, run a study, evaluate."""
 
-import csv
-import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -24,9 +20,12 @@ from index.catalogue import FilterError
 from index.denied import DenyListError
 from index.snapshot import SnapshotError
 from search.answer import DEFAULT_K, Answer, Question, QuestionError
+from search.capacity_command import capacity
 from search.engine import SearchEngine
+from search.evaluate_command import evaluate
 from search.neighbour import Neighbour, event_text
 from search.outcomes import OutcomeSummary
+from search.study_command import study
 from search.survival import Horizon, TimeToEvent
 
 OPTIONAL = (
@@ -40,7 +39,6 @@ OPTIONAL = (
 )  # left out in this order where a terminal is narrow
 PIPED_WIDTH = 160
 ID_SHOWN = 10
-LISTS = ("files", "flags")  # catalogue columns that hold several values
 BAD_INPUT = (DenyListError, EncoderError, FilterError, QuestionError, ScanError, SnapshotError)
 
 
@@ -133,157 +131,9 @@ def query(
         _print_answer(answer, title)
 
 
-@main.command(epilog="Example: python -m search study --index /srv/likewise --out /tmp/study -k 20")
-@click.argument("scans", nargs=-1, type=click.Path(path_type=Path))
-@asking
-@click.option("--kind", default="xray", show_default=True, help="Which scans of the archive are asked, without SCANS.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder for neighbours.parquet and run.json.",
-)
-def study(
-    scans: tuple[Path, ...], index: Path, encoder: str | None, k: int | None, where: str | None, any_view: bool, include_own: bool,
-    kind: str, out: Path,
-) -> None:  # fmt: skip
-    """Nearest neighbours of many SCANS, or without any of the archive against itself, as one long table."""
-    from search.study import study_archive, study_scans
-
-    question = Question(k=k, where=where, match_view=not any_view, include_own=include_own)
-    try:
-        engine = SearchEngine.open(index, encoder_name=encoder)
-        _check_kind(engine, kind, k)
-        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task("queries", total=len(scans) or len(engine.archives[kind].case_ids))
-            advance = lambda count: progress.advance(task, count)  # noqa: E731
-            if scans:
-                written = study_scans(engine, _answers(engine, scans, question, advance), question, out)
-            else:
-                written = study_archive(engine, kind, question, out, advance)
-    except BAD_INPUT as error:
-        _fail(str(error), code=2)
-    except OSError as error:
-        _fail(f"{out}: cannot be written ({error.strerror})", code=2)
-    click.echo(f"wrote {written} and {written.with_name('run.json')}", err=True)
-
-
-@main.command(epilog="Example: python -m search evaluate --index /tmp/h --target itu_admission --where \"view = 'AP'\"")
-@asking
-@click.option("--kind", default="xray", show_default=True, help="Which scans of the archive are asked.")
-@click.option(
-    "--target",
-    "targets",
-    multiple=True,
-    required=True,
-    help="An endpoint (AUC), a text column (P@k) or a numeric one (rank correlation).",
-)
-@click.option(
-    "--labels", type=click.Path(path_type=Path), default=None, help="A CSV with further columns, joined to the cases."
-)
-@click.option(
-    "--label-key", default="case_id", show_default=True, help="The column of --labels that holds the case_id."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def evaluate(
-    index: Path, encoder: str | None, k: int | None, where: str | None, any_view: bool, include_own: bool, kind: str,
-    targets: tuple[str, ...], labels: Path | None, label_key: str, as_json: bool,
-) -> None:  # fmt: skip
-    """How well neighbours of the archive's own cases (other patients only) agree with them, with intervals and chance."""
-    from search.study import iter_archive_neighbours
-
-    if include_own:
-        _fail(
-            "--include-own would measure how well a patient finds itself; evaluation leaves the own patient out", code=2
-        )
-    question = Question(k=k or DEFAULT_K, where=where, match_view=not any_view)
-    try:
-        engine = SearchEngine.open(index, encoder_name=encoder)
-        _check_kind(engine, kind, k)
-        columns = _label_columns(labels, label_key, engine.archives[kind].case_ids) if labels else {}
-        blocks = list(iter_archive_neighbours(engine, kind, question))
-        metrics = [_metric(engine, kind, target, columns, blocks) for target in targets]
-    except BAD_INPUT as error:
-        _fail(str(error), code=2)
-    if as_json:
-        click.echo(
-            json.dumps({target: dataclasses.asdict(metric) for target, metric in zip(targets, metrics, strict=True)})
-        )
-        return
-    table = Table(
-        "target",
-        "metric",
-        "value",
-        "95 % interval",
-        "chance",
-        "queries",
-        "patients",
-        title=f"leave one patient out, k = {question.k}",
-    )
-    for target, metric in zip(targets, metrics, strict=True):
-        table.add_row(
-            target,
-            metric.name,
-            f"{metric.value:.3f}",
-            f"{metric.low:.3f} to {metric.high:.3f}",
-            f"{metric.chance:.3f}",
-            str(metric.queries),
-            str(metric.patients),
-        )
-    Console().print(table)
-
-
-def _metric(engine: SearchEngine, kind: str, target: str, labels: dict[str, Any], blocks: Sequence[Any]) -> Any:
-    from search.evaluation import bootstrapped, outcome_auc, precision, rank_correlation
-
-    patients = engine.archives[kind].patients
-    catalogue = engine.snapshot.catalogue
-    try:
-        if not blocks:
-            raise QuestionError("nothing to evaluate: no case matches --where")
-        if target in {endpoint.name for endpoint in catalogue.endpoints}:
-            return bootstrapped(outcome_auc(list(blocks), catalogue.values(target, kind), patients))
-        if target in LISTS:
-            raise QuestionError(f"--target {target!r} holds a list for each case; it cannot be evaluated")
-        if target not in labels and target not in catalogue.columns():
-            raise QuestionError(
-                f"--target {target!r} is no column; there are: {', '.join([*labels, *catalogue.columns()])}"
-            )
-        values = labels[target] if target in labels else catalogue.values(target, kind)
-        if values.dtype.kind in "fiu":
-            return bootstrapped(rank_correlation(list(blocks), values.astype(np.float64), patients))
-        return bootstrapped(precision(list(blocks), values, patients))
-    except ValueError as error:
-        raise QuestionError(f"--target {target}: {error}") from error
-
-
-def _label_columns(path: Path, key: str, case_ids: Any) -> dict[str, Any]:
-    """The columns of a CSV in the order of the cases: numbers where all are, else text; None where a case has no row."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            rows = {row[key]: row for row in csv.DictReader(lines)}
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise QuestionError(f"--labels {path}: cannot be read, or has no column {key!r} ({error})") from error
-    found = [rows.get(case_id, {}) for case_id in case_ids]
-    if not any(found):
-        raise QuestionError(f"--labels {path}: no {key!r} equals a case_id of the index")
-    columns: dict[str, Any] = {}
-    for name in [name for name in next(row for row in found if row) if name is not None]:
-        texts = [row.get(name) or None for row in found]
-        try:
-            columns[name] = np.array([np.nan if text is None else float(text) for text in texts])
-        except ValueError:
-            columns[name] = np.array(texts, dtype=object)
-    return columns
-
-
-def _answers(
-    engine: SearchEngine, paths: Sequence[Path], question: Question, advance: Callable[[int], None]
-) -> Iterator[tuple[str, Answer]]:
-    with IsolatedWorkers(read_request, workers=1) as reader:
-        for path in paths:
-            yield str(path), engine.query([_read(path, engine.encoder.side, reader)], question)
-            advance(1)
+main.add_command(capacity)
+main.add_command(evaluate)
+main.add_command(study)
 
 
 def _check_query(
@@ -305,14 +155,6 @@ def _read(path: Path, side: int, reader: IsolatedWorkers[ReadRequest, ReadAnswer
         return reader.run(ReadRequest((path,), side)).scan
     except ScanError as error:
         raise type(error)(error.reason, str(error) if str(path) in str(error) else f"{path}: {error}") from error
-
-
-def _check_kind(engine: SearchEngine, kind: str, k: int | None) -> None:
-    if kind not in engine.archives:
-        raise QuestionError(f"the index holds no {kind} scans, only {', '.join(engine.archives)}")
-    patients = engine.archives[kind].patient_count
-    if k is not None and not 1 <= k <= patients:
-        raise QuestionError(f"k is {k}; the index holds {kind} scans of {patients} patients: ask for 1 to {patients}")
 
 
 def _save_pictures(answers: Sequence[Answer], engine: SearchEngine, path: Path) -> None:

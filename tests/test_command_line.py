@@ -343,7 +343,9 @@ def test_a_stopped_build_leaves_nothing_behind(
     finally:
         signal.signal(number, inherited)
     assert_refused(result, code, "stopped; the published index is as it was")
-    assert left_in(tmp_path / "index" / "building") <= {"LOCK", "parts"} and not (tmp_path / "index" / "CURRENT").exists()
+    assert (
+        left_in(tmp_path / "index" / "building") <= {"LOCK", "parts"} and not (tmp_path / "index" / "CURRENT").exists()
+    )
 
 
 # --- an index that is not what it was

@@ -8,9 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import xxhash
 
+from search.agreement import outcome_auc, precision, rank_correlation
 from search.answer import Question
+from search.calibration import auc
 from search.engine import SearchEngine
-from search.evaluation import auc, bootstrapped, outcome_auc, paired_difference, precision, rank_correlation
+from search.intervals import bootstrapped, paired_difference
 from search.study import Block, iter_archive_neighbours, study_archive
 from tests.archives import table_archive
 from tests.conftest import run_build, run_search

@@ -19,7 +19,7 @@ from index.denied import DenyList
 from tests.archives import table_archive
 from tests.conftest import run_build
 from tests.films import phantom, png_bytes
-from tests.web_app import BASE, SECRET, client_of, demo_config, film, get, headers, send
+from tests.web_app import BASE, client_of, demo_config, film, get, headers, send
 from web.app import create_app
 from web.openapi import document
 from web.permissions import PERMISSIONS

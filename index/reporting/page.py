@@ -1,17 +1,14 @@
 """The report as one HTML page that needs no network and no scripts."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from index.reporting.markup import Markup, joined, style, tag
+from index.reporting.document import document
+from index.reporting.markup import Markup, tag
 from index.reporting.material import Material
 from index.reporting.sections_counts import ages, dates, images, what_was_read
 from index.reporting.sections_pixels import duplicates, pictures, rejected
 from index.reporting.sections_records import completeness, conflicts, outcomes
 from index.reporting.tables import Tables
-
-CSS = Path(__file__).with_name("page.css")
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a browser that heeds it can send nothing anywhere
 
 SECTIONS: Mapping[str, Callable[[Material, Tables], Markup]] = {
     "What was read": what_was_read,
@@ -30,13 +27,6 @@ SECTIONS: Mapping[str, Callable[[Material, Tables], Markup]] = {
 def render(material: Material, tables: Tables) -> str:
     """The whole page."""
     title = f"Data quality: {', '.join(material.cohorts)}"
-    head = joined(
-        Markup('<meta charset="utf-8">'),
-        Markup('<meta name="viewport" content="width=device-width">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
-        tag("title", title),
-        style(CSS.read_text(encoding="utf-8")),
-    )
     care = tag(
         "p",
         tag("strong", "For the people who look after this archive and may see its records. "),
@@ -49,5 +39,4 @@ def render(material: Material, tables: Tables) -> str:
         tag("section", tag("h2", heading), section(material, tables), id=f"s{number}")
         for number, (heading, section) in enumerate(SECTIONS.items())
     ]
-    body = tag("body", tag("h1", title), tag("p", made, class_="note"), care, tag("nav", *links), *parts)
-    return f"<!DOCTYPE html>\n{tag('html', tag('head', head), body, lang='en')}\n"
+    return document(title, tag("p", made, class_="note"), care, tag("nav", *links), *parts)

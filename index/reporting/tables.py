@@ -1,14 +1,8 @@
 """The report's numbers: tidy tables of typed rows, and each as a Parquet file."""
 
-import dataclasses
-import io
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import get_args
 
 from index.reporting.clinical_flags import ClinicalFlag, clinical_flags
 from index.reporting.completeness import Completeness, completeness
@@ -35,8 +29,7 @@ from index.reporting.pixels import (
     image_flags,
     rejected_counts,
 )
-
-ARROW: Mapping[type, pa.DataType] = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
+from index.reporting.typed_rows import parquet_of
 
 
 @dataclass(frozen=True)
@@ -121,18 +114,4 @@ def _size(cohort: str, material: Material) -> CohortSize:
 
 def parquet_files(tables: Tables) -> dict[str, bytes]:
     """File name -> content, an empty table too: a report written over another leaves none of the other's numbers."""
-    return {f"{name}.parquet": _parquet(row, getattr(tables, name)) for name, row in ROWS.items()}
-
-
-def _parquet(row: type, rows: Sequence[Any]) -> bytes:
-    schema = pa.schema([(field.name, _arrow(field.type)) for field in dataclasses.fields(row)])
-    columns = [pa.array([getattr(entry, field.name) for entry in rows], field.type) for field in schema]
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(columns, schema=schema), buffer)
-    return buffer.getvalue()
-
-
-def _arrow(annotation: Any) -> pa.DataType:
-    if isinstance(annotation, types.UnionType):
-        (annotation,) = (part for part in get_args(annotation) if part is not types.NoneType)
-    return ARROW[annotation]
+    return {f"{name}.parquet": parquet_of(row, getattr(tables, name)) for name, row in ROWS.items()}

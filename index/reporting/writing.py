@@ -1,6 +1,7 @@
 """Puts a report into its folder: the page last, so that a page is never older than its numbers."""
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from index.reporting.material import Material
@@ -28,7 +29,12 @@ def prepare_report_folder(out: Path) -> None:
 def write_report(material: Material, out: Path) -> Path:
     """The page's path. Each file replaces one of its name as a whole. Raises `ReportError`."""
     tables = make_tables(material)
-    files = parquet_files(tables) | {PAGE: render(material, tables).encode()}
+    write_files(parquet_files(tables) | {PAGE: render(material, tables).encode()}, out)
+    return out / PAGE
+
+
+def write_files(files: Mapping[str, bytes], out: Path) -> None:
+    """Write each, in their order, so that it replaces one of its name as a whole. Raises `ReportError`."""
     try:
         for name, content in files.items():
             pending = out / f".{name}.{secrets.token_hex(4)}"
@@ -39,7 +45,6 @@ def write_report(material: Material, out: Path) -> Path:
                 pending.unlink(missing_ok=True)
     except OSError as error:
         raise ReportError(f"--out {out}: cannot be written to ({_why(error)})") from error
-    return out / PAGE
 
 
 def _why(error: Exception) -> str:

@@ -68179,7 +68179,7 @@ var Ume = class {
 	}
 	listen(e) {
 		let { element: t } = e;
-		t.addEventListener(Y9.STACK_NEW_IMAGE, () => this.moved(e)), t.addEventListener(Y9.VOI_MODIFIED, () => this.windowed(e)), t.addEventListener(Y9.CAMERA_MODIFIED, () => this.placed(e)), t.addEventListener(Y9.IMAGE_RENDERED, () => this.changed(e)), this.sizes ??= new ResizeObserver(() => this.engine?.resize(!0, !0)), this.sizes.observe(t);
+		t.addEventListener(Y9.STACK_NEW_IMAGE, () => this.moved(e)), t.addEventListener(Y9.VOI_MODIFIED, () => this.windowed(e)), t.addEventListener(Y9.CAMERA_MODIFIED, () => this.placed(e)), t.addEventListener(Y9.IMAGE_RENDERED, () => this.changed(e)), this.sizes ??= new ResizeObserver(() => this.engine?.resize(!0, !1)), this.sizes.observe(t);
 	}
 	changed(e) {
 		this.onChange(e.number, this.state(e.number));

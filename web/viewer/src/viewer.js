@@ -78,7 +78,7 @@ class Viewer {
     element.addEventListener(Events.VOI_MODIFIED, () => this.windowed(pane));
     element.addEventListener(Events.CAMERA_MODIFIED, () => this.placed(pane));
     element.addEventListener(Events.IMAGE_RENDERED, () => this.changed(pane));
-    this.sizes ??= new ResizeObserver(() => this.engine?.resize(true, true));
+    this.sizes ??= new ResizeObserver(() => this.engine?.resize(true, false));
     this.sizes.observe(element);
   }
 
