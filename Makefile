@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 DEMO ?= build/demo
 PORT ?= 8000
 
-.PHONY: install install-test install-all install-system demo test test-faults lint format lungs bench clean
+.PHONY: install install-test install-all install-system demo test test-faults lint format lungs viewer bench clean
 
 install: $(VENV)/demo.installed
 install-test: $(VENV)/test.installed
@@ -64,6 +64,10 @@ format: install-test
 # trains the lung finder for radiographs again: about an hour on two cores
 lungs: install-all
 	$(BIN)/python -m examples.lungs --out embed/film_lungs.onnx
+
+# bundles the page's image viewer again, which is committed as built: needs Node 20 or newer
+viewer:
+	cd web/viewer && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 bench: install-all
 	$(BIN)/python -m benchmarks.hannover_signatures

@@ -19,6 +19,7 @@ from embed.scan import DamagedScan, Pixels, Scan, ScanError, UnsupportedScan
 from embed.series import choose_series, find_series
 from embed.volume import VolumeSource
 
+NAMELESS = "an uploaded file"
 FILM_SIDE = 2048  # pixels, the longer side
 VOLUME_SIDE = 512  # pixels, the longer side
 MOST_SLICES = 1200  # 630 MB at full size; of a longer series so many, spread evenly
@@ -102,7 +103,7 @@ def bundle_in_memory(files: Sequence[bytes]) -> Bundle:
             raise type(error)(error.reason, _nameless(error.reason)) from error
         start = len(found.members)
         found.members.extend(_numbered(member, start + place) for place, member in enumerate(opened.members, start=1))
-        found.dropped.extend(Dropped("file", one.reason, _nameless(one.reason)) for one in opened.dropped)
+        found.dropped.extend(Dropped(NAMELESS, one.reason, _nameless(one.reason)) for one in opened.dropped)
         if len(found.members) + len(found.dropped) > MAX_BUNDLE_FILES:
             raise UnsupportedScan("too-many-files", f"more than {MAX_BUNDLE_FILES:,} files; send one study at a time")
     if not found.members:
@@ -135,7 +136,7 @@ def _nameless(reason: str) -> str:
     told = {
         "damaged-zip": "the zip cannot be unpacked; send it again",
         "encrypted": "encrypted; send it without a password",
-        "empty-folder": "the zip holds no file that can be read",
+        "empty-folder": "the zip holds no file that can be read; those that are encrypted, too large or zips themselves are not",
         "too-many-files": f"the zip holds more than {MAX_BUNDLE_FILES:,} files; send one study at a time",
         "too-large": "the zip unpacks to more than is read; send one study at a time",
     }

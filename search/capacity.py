@@ -23,7 +23,7 @@ REPLICATES = 1000
 WARDS = 200  # drawn from held-out patients
 FEWEST_HELD_OUT = 20
 PRIOR = 2.0  # how many neighbours the whole archive counts for: without it a few neighbours without events would promise certainty
-UNEVEN = 1.25
+UNEVEN, HOPELESS = 1.25, 2.0  # how many times as often one kind of course may be timed before it is said, and refused
 SEED = 20261124
 BOUNDS = (2.5, 97.5)
 CENSORED, EVENT, COMPETING = 0, 1, 2
@@ -113,14 +113,20 @@ class Timed:
 
     @property
     def fault(self) -> str | None:
-        """Why no rate can be had: of one kind nobody is timed, so all would seem to be of the other."""
-        for share, which in (
-            (self.met, "of those who met it nobody has a day"),
-            (self.unmet, "of those who did not meet it nobody has a number of observed days"),
-        ):
-            if share == 0:
-                return which
-        return None
+        """Why no rate can be had: one kind is hardly ever timed, so nearly all would seem to be of the other."""
+        low, high = sorted((self.met, self.unmet))  # NaN compares false
+        if not high > HOPELESS * low:
+            return None
+        met, unmet = self.percent
+        if self.met > self.unmet:
+            return f"of those who did not meet it only {unmet} % have a number of observed days, of those who did {met} % a day"
+        return f"of those who met it only {met} % have a day, of those who did not {unmet} % a number of observed days"
+
+    @property
+    def percent(self) -> tuple[int, int]:
+        """Of those who met it and of the others, rounded to 5, so that no count can be had from it."""
+        met, unmet = (round(20 * share) * 5 for share in (self.met, self.unmet))
+        return met, unmet
 
     @property
     def uneven(self) -> bool:

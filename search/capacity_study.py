@@ -216,7 +216,7 @@ def summary(
         told = ", ".join(f"{reason} ({count})" for reason, count in _left_out(answer, exact=exact).items())
         lines.append(f"Not forecast: {told}.")
     if answer.timed.uneven:
-        met, unmet = (round(20 * share) * 5 for share in (answer.timed.met, answer.timed.unmet))
+        met, unmet = answer.timed.percent
         lines.append(
             f"Mind: a course is timed of about {met} % of the archive's patients who met it and of {unmet} % of those who did not, and only "
             f"timed ones count: the numbers are too {'high' if answer.timed.met > answer.timed.unmet else 'low'}."

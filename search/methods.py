@@ -7,6 +7,7 @@ from index.manifest import IndexManifest
 from search.study_plan import QuerySource, StudyPlan
 
 KINDS = {"xray": "chest radiographs", "ct": "chest CT scans", "mr": "chest MR scans"}
+UNKNOWN = "unknown"  # the code's version in a manifest, where the build could not tell
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ def methods_paragraph(told: Told) -> str:
 def _archive(told: Told) -> list[str]:
     manifest, kind = told.manifest, _kind(told)
     cohorts = " and ".join(sorted(manifest.cohorts))
+    code = "" if manifest.code_version == UNKNOWN else f" {manifest.code_version}"
     found = [
         f"Neighbours were sought among {told.eligible:,} {kind} of {told.eligible_patients:,} patients of {cohorts} "
-        f"(Likewise {manifest.code_version}, index snapshot {manifest.name})."
+        f"(Likewise{code}, index snapshot {manifest.name})."
     ]
     if told.plan.where:
         found.append(f"The archive was restricted to cases for which the condition [{told.plan.where}] holds.")

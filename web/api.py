@@ -184,7 +184,8 @@ def _purpose() -> str | None:
 
 def _form() -> dict[str, list[str]]:
     if not request.is_json:
-        return request.form.to_dict(flat=False)
+        sent = request.form.to_dict(flat=False)
+        return {name or "": values for name, values in sent.items()}  # a part may come without its name
     told = request.get_json()
     if not isinstance(told, dict):
         raise BadRequest("expected a JSON object")

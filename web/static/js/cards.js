@@ -39,7 +39,7 @@ function outcome(title, event, observedDays) {
   const state = event?.state ?? "not_recorded";
   const said = {
     yes: ["Yes", words.day(event?.days)],
-    no: ["No", observedDays === null || observedDays === undefined ? "observed for an unknown time" : `observed for ${words.plural(observedDays, "day")}`],
+    no: ["No", observedDays === null || observedDays === undefined ? "observed for an unknown time" : observedDays === 0 ? "observed on the day of the scan only" : `observed for ${words.plural(observedDays, "day")}`],
     not_recorded: ["Not recorded", ""],
   }[state];
   return el("li", { class: `outcome ${state}` }, mark(state), el("span", {}, el("span", { class: "endpoint" }, `${words.capital(title)}: `), el("strong", {}, said[0]), said[1] ? `, ${said[1]}` : ""));
