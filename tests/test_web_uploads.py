@@ -182,7 +182,7 @@ def test_names_and_headers_of_an_upload_reach_no_log_and_no_audit(
     handler.setFormatter(logs.JsonLines())
     logging.getLogger("likewise").addHandler(handler)
     logging.getLogger("likewise").setLevel(logging.DEBUG)
-    secret = {"PatientName": "DOE^JANE", "PatientID": "NHS4857773456", "PatientBirthDate": "19470613"}
+    secret: dict[str, Any] = {"PatientName": "DOE^JANE", "PatientID": "NHS4857773456", "PatientBirthDate": "19470613"}
     asked = film(StudyDescription="CHEST DOE JANE", **secret)
     bodies = [asked, asked[:3000], zipped(("DOE_JANE.dcm", asked)), zipped(("DOE_JANE.dcm", asked))[:-30], film(Modality="DOE", **secret)]  # fmt: skip
     try:
