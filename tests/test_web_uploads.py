@@ -22,7 +22,8 @@ from embed.scan import ScanError
 from tests.conftest import run_build
 from tests.films import dicom_bytes, phantom, png_bytes
 from tests.test_embed_series import ct_dataset, found, real_ct, to_bytes
-from tests.web_asking import API, BOUNDARY, HOST, MULTIPART, Web, film, multipart
+from tests.web_asking import API, BOUNDARY, MULTIPART, Web, film, multipart
+from tests.web_guarded import HOST
 from web import logs
 from web.lightbox import Lightbox, told
 from web.principal import Role
