@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 DEMO ?= build/demo
 PORT ?= 8000
 
-.PHONY: install install-test install-all install-system demo test test-faults lint format lungs viewer bench clean
+.PHONY: install install-test install-all install-system demo test test-faults test-browser lint format lungs viewer bench clean
 
 install: $(VENV)/demo.installed
 install-test: $(VENV)/test.installed
@@ -49,6 +49,12 @@ test: install-test
 	$(BIN)/python -m pytest
 
 # kills builds at 300 random instants, breaks each of their flushes and renames, fills disks: about half an hour
+# clicks through the page in a real browser
+test-browser: install-test
+	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -qq -y chromium)
+	$(PIP) --editable '.[test,browser]'
+	$(BIN)/python -m pytest -n 0 -m browser tests/browser
+
 test-faults: install-test
 	LIKEWISE_FAULTS=300 $(BIN)/python -m pytest -n 0 -s tests/test_index_faults.py
 

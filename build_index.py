@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice, tee
 from pathlib import Path
 from typing import NoReturn
@@ -26,7 +25,6 @@ from typing import NoReturn
 import click
 import pyarrow as pa
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -55,6 +53,7 @@ from index.snapshot_writer import Build
 from index.spool import Planned
 from index.stock import Stock
 from index.store import DEFAULT_STORE, STORES
+from index.terminal import code_version, progress_bar
 
 BATCH = 32  # scans encoded at a time
 REJECTED_SHOWN = 20
@@ -183,7 +182,7 @@ def main(
             intake, encoder = _opened(cohorts, encoder_name, exclusion_list)
             told.events.build_started(cohorts=len(cohorts), encoder=encoder.fingerprint, full=full, dry_run=dry_run)
             build = Build(
-                _absolute(encoder_name), encoder.fingerprint, intake.cohorts, intake.endpoints, _code_version(), store
+                _absolute(encoder_name), encoder.fingerprint, intake.cohorts, intake.endpoints, code_version(), store
             )
             report = build_index(intake, encoder, index, build, options, told, workers=workers, dry_run=dry_run)
     except LockedError as error:  # the other build will tell how it went
@@ -250,8 +249,8 @@ def _read_and_keep(
     outcomes = iter_reads(
         (planned.case for planned in asked), side=encoder.side, workers=workers, exclusions=intake.exclusions
     )
-    done = parts = 0
-    with _progress(told.console) as progress:
+    done = parts = in_parts = 0
+    with progress_bar(told.console) as progress:
         pairs = progress.track(
             zip(answered, outcomes, strict=True), total=stock.unread, description="reading and signing"
         )
@@ -262,7 +261,8 @@ def _read_and_keep(
             done += len(batch)
             parts += written
             if written:
-                told.events.part_written(part=parts, scans=done)
+                told.events.part_written(part=parts, scans=done - in_parts)
+                in_parts = done
             told.events.progress(done, stock.unread)
 
 
@@ -420,17 +420,6 @@ def _batches(
         yield batch
 
 
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
 def _event_log(path: Path | None) -> EventLog:
     try:
         return EventLog.to_file(path) if path else EventLog.nowhere()
@@ -461,6 +450,8 @@ def _report(told: Told, report: BuildReport) -> None:
         console.print(f"{count:,} {what}", soft_wrap=True)
     for warning in report.warnings:
         console.print(f"Mind: {warning}", style="yellow", soft_wrap=True)
+    if told.events.lost:
+        console.print(f"Mind: {told.events.lost} events could not be written", style="yellow")
     if report.outcome is BuildOutcome.DRY_RUN:
         return
     try:
@@ -524,13 +515,6 @@ def _summary(report: BuildReport) -> dict[str, object]:
         "health": report.health,
         "seconds": report.seconds,
     }
-
-
-def _code_version() -> str:
-    try:
-        return version("likewise")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _fail(message: str, *, code: int) -> NoReturn:

@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -38,6 +36,7 @@ from index.snapshot import SNAPSHOTS, SnapshotError, current_folder
 from index.snapshot import verify as verify_snapshot
 from index.snapshot_writer import BUILDING
 from index.status import status_of
+from index.terminal import code_version, progress_bar
 
 SIDE = 320  # pixels: enough to read a scan by; what is reported is told by the stored values
 PIPED_WIDTH = 160  # columns of a table that is not shown on a terminal
@@ -314,7 +313,7 @@ def _material(
         counts=intake.counts,
         pixels=pixels,
         pixels_read=not no_pixels,
-        code_version=_code_version(),
+        code_version=code_version(),
         created=datetime.now(UTC),
     )
 
@@ -324,7 +323,7 @@ def _iter_looks(intake: Intake, cases: Sequence[Case], *, workers: int, console:
     from build_index import Read, iter_reads  # here, not above: no other command needs the readers of scans
 
     outcomes = iter_reads(cases, side=SIDE, workers=workers, exclusions=intake.exclusions)
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         counted = progress.track(outcomes, total=len(cases), description="reading scans")
         for case, outcome in zip(cases, counted, strict=True):
             if isinstance(outcome, Read):
@@ -335,24 +334,6 @@ def _iter_looks(intake: Intake, cases: Sequence[Case], *, workers: int, console:
                 yield case, Seen(known, flags, scan.identity.exact if scan.identity else None)
             elif isinstance(outcome, Rejected):
                 yield case, outcome
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-def _code_version() -> str:
-    try:
-        return version("likewise")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _fail(message: str, *, code: int) -> NoReturn:

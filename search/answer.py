@@ -64,7 +64,7 @@ class Answer:
             "eligible": self.eligible,
             "sites_left_out": list(self.sites_left_out),
             "neighbours": [_neighbour_json(neighbour) for neighbour in self.neighbours],
-            "outcomes": {name: _outcome_json(summary) for name, summary in self.outcomes.items()},
+            "outcomes": {name: summary_json(summary) for name, summary in self.outcomes.items()},
             "concentrations": [dataclasses.asdict(one) | {"suspicious": one.suspicious} for one in self.concentrations],
             "warnings": [vars(warning) for warning in self.warnings],
         }
@@ -112,7 +112,7 @@ def outcome_json(case: Case) -> dict[str, dict[str, Any]]:
     return {name: {"state": str(event.state), "days": event.days} for name, event in case.outcome.events.items()}
 
 
-def _outcome_json(summary: OutcomeSummary) -> dict[str, Any]:
+def summary_json(summary: OutcomeSummary) -> dict[str, Any]:
     return {
         "title": summary.endpoint.title,
         "asked": summary.asked,

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from examples.client import Client, Problem
 from index.purge import purge
 from index.snapshot import SnapshotError, current_folder
 from tests.archives import change_cells, table_archive
@@ -242,6 +243,21 @@ def wait_until(is_so: Any) -> None:
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_the_clients_example_asks_and_is_told_why_not(index: Path, tmp_path: Path) -> None:
+    scan = tmp_path / "JANE.dcm"
+    scan.write_bytes(film())
+    with server(index, tmp_path) as (port, _):
+        client = Client(f"http://127.0.0.1:{port}")
+        told = client.ask([scan], k="3")
+        assert len(told["answer"]["neighbours"]) == 3
+        assert client.again(told["id"], sex="F", view="any")["answer"]["eligible"] == 12
+        client.forget(told["id"])
+        with pytest.raises(Problem, match="request "):
+            client.again(told["id"])
+        with pytest.raises(Problem, match="not-an-image"):
+            client.ask([index / "CURRENT"])
 
 
 def test_a_server_ends_with_its_decoders(index: Path, tmp_path: Path) -> None:

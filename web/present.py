@@ -6,9 +6,8 @@ from typing import Any
 
 from index.case import Case
 from index.manifest import IndexManifest
-from search.answer import Answer
+from search.answer import Answer, summary_json
 from search.neighbour import Neighbour
-from search.outcomes import OutcomeSummary
 from web.live import Opened
 from web.refs import CaseRef
 
@@ -48,7 +47,7 @@ def answer_document(answer: Answer, reader: Reader, *, withheld: int, shown: lis
         "withheld": withheld,
         "sites_left_out": [reader.opened.sites.get(site, "another site") for site in answer.sites_left_out],
         "neighbours": [_neighbour(one, reader) for one in shown],
-        "outcomes": {name: _outcome(summary) for name, summary in answer.outcomes.items()},
+        "outcomes": {name: summary_json(summary) for name, summary in answer.outcomes.items()},
         "concentrations": [
             _concentration(dataclasses.asdict(one), one.suspicious, reader) for one in answer.concentrations
         ],
@@ -120,19 +119,6 @@ def _neighbour(neighbour: Neighbour, reader: Reader) -> dict[str, Any]:
         "percentile": None if neighbour.percentile is None else round(neighbour.percentile, 1),
         "kind": kind,
         **case_document(neighbour.case, ref_of(neighbour, reader), reader),
-    }
-
-
-def _outcome(summary: OutcomeSummary) -> dict[str, Any]:
-    return {
-        "title": summary.endpoint.title,
-        "asked": summary.asked,
-        "known": summary.known,
-        "events": summary.events,
-        "low": summary.low,
-        "high": summary.high,
-        "archive": {"known": summary.archive.known, "events": summary.archive.events},
-        "time": dataclasses.asdict(summary.time),
     }
 
 
