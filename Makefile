@@ -82,6 +82,7 @@ bench: install-all
 	$(BIN)/python -m benchmarks.bench_read
 	$(BIN)/python -m benchmarks.bench_read_ct
 	$(BIN)/python -m benchmarks.film_checks
+	$(BIN)/python -m benchmarks.film_cuts
 	$(BIN)/python -m benchmarks.nccid_recovery
 	$(BIN)/python -m benchmarks.bench_nccid
 	$(BIN)/python -m examples.demo --out build/choosing-11 --seed 11
