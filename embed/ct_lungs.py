@@ -30,7 +30,9 @@ class Extent:
     bottom: float
     left: float
     right: float
-    pairs: float  # share of the slices that show two lungs: of a chest most, next to none where one is filled or left out
+    pairs: (
+        float  # share of the slices that show two lungs: of a chest most, next to none where one is filled or left out
+    )
     middle: float  # the body's midline, in columns: the patient's right lung lies before it, the left one beyond
 
 
