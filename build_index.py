@@ -29,8 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from embed.encoder import DEFAULT_ENCODER, Encoder, EncoderError, load_encoder
-from embed.identity import file_hash
-from embed.read import ReadRequest, read_request
+from embed.file_hash import file_hash
 from embed.sandbox import IsolatedWorkers
 from embed.scan import Scan, ScanError
 from index.build_report import BuildOutcome, BuildReport
@@ -347,6 +346,11 @@ def iter_reads(
 
     Files of a bucket are copied here for as long as they are read. Worker processes read, which may crash or hang.
     """
+    from embed.read import (  # all decoders, which the build of an unchanged archive never loads
+        ReadRequest,
+        read_request,
+    )
+
     with LocalCopies() as copies, IsolatedWorkers(read_request, workers=workers) as pool:
         decided = (
             (copy, _is_read(copy, exclusions)) for copy in copies.of(cases)

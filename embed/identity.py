@@ -14,9 +14,8 @@ import numpy.typing as npt
 import xxhash
 
 from embed.border import crop_border
-from embed.dicom import Stored
 from embed.prepare import grey_slices, stretch
-from embed.scan import PixelIdentity, Pixels, Scan
+from embed.scan import PixelIdentity, Pixels, Scan, Stored
 
 WindowBits = npt.NDArray[np.bool_]  # (windows, 256)
 
@@ -44,11 +43,6 @@ def with_identity(scan: Scan) -> Scan:
     """A volume with the identity of the slices that were decoded, its middle one standing for the picture."""
     grey = grey_slices(scan)
     return replace(scan, identity=identity_of(np.rint(scan.pixels * 16).astype(np.int32), grey[len(grey) // 2]))
-
-
-def file_hash(data: bytes) -> str:
-    """XXH3 (128 bits) of a file's bytes."""
-    return xxhash.xxh3_128_hexdigest(data)
 
 
 def exact_hash(stored: Stored) -> str:

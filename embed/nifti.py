@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.dicom import short
-from embed.identity import file_hash
+from embed.file_hash import file_hash
 from embed.limits import MAX_INFLATED_BYTES, MAX_VOLUME_PIXELS
 from embed.nifti_axes import axes_of
 from embed.nifti_kind import guess_kind, sample_of

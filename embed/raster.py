@@ -8,8 +8,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from embed.border import crop_border
 from embed.codestream import check_jpeg_is_whole
+from embed.file_hash import file_hash
 from embed.film import look_at_film
-from embed.identity import file_hash, identity_of
+from embed.identity import identity_of
 from embed.prepare import shrink
 from embed.scan import DamagedScan, Flag, Pixels, Provenance, Scan, UnsupportedScan
 

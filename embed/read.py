@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from embed.asked import ReadAnswer as ReadAnswer
 from embed.bundle import Bundle, Dropped, Member, bundle_from_zip_bytes, is_zip, open_bundle
 from embed.dicom import is_dicom, parse
-from embed.identity import file_hash, with_identity
+from embed.file_hash import file_hash
+from embed.identity import with_identity
 from embed.nifti import is_nifti, read_nifti
 from embed.preview import preview_jpeg
 from embed.radiograph import is_radiograph, read_radiograph
@@ -24,14 +26,6 @@ class ReadRequest:
 
     files: tuple[Path, ...]
     side: int
-
-
-@dataclass(frozen=True, eq=False)
-class ReadAnswer:
-    """The scan, and a small picture of it."""
-
-    scan: Scan
-    preview: bytes
 
 
 def read_request(request: ReadRequest) -> ReadAnswer:

@@ -19,7 +19,7 @@ from index.manifest import IndexManifest
 from index.parts import PartWriter, finished_parts, remove_parts
 from index.readings import Facts, Reading, Seen
 from index.retention import prune
-from index.snapshot import Snapshot, SnapshotError, current_folder, open_current
+from index.snapshot import Snapshot, SnapshotError, current_folder, open_snapshot
 from index.snapshot_writer import BUILDING, REJECTED, Build, SnapshotWriter, prepare_index_folder, sweep
 from index.spool import Planned, Spool
 from index.stock import Stock, take_stock
@@ -241,7 +241,7 @@ class Building:
         except SnapshotError:
             return None  # the first build
         try:
-            snapshot = open_current(self._index)
+            snapshot = open_snapshot(current_folder(self._index), to_search=False)
             for name in snapshot.manifest.files:
                 snapshot.checked(name)
             return snapshot

@@ -1,10 +1,10 @@
 """The cases of a snapshot as a table: one row a case, filtered with a condition in SQL."""
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -77,15 +77,14 @@ class Catalogue:
             builder.add(entry)
         return builder.finish()[0]
 
-    def to_bytes(self) -> bytes:
-        buffer = io.BytesIO()
-        pq.write_table(self._table, buffer)
-        return buffer.getvalue()
+    def write(self, path: Path) -> None:
+        """Raises OSError."""
+        pq.write_table(self._table, path)
 
     @classmethod
-    def from_bytes(cls, content: bytes, endpoints: Sequence[Endpoint]) -> "Catalogue":
-        """The catalogue that `to_bytes` wrote. Raises ValueError or an Arrow exception."""
-        table = pq.ParquetFile(io.BytesIO(content)).read()  # read_table would import all of pandas
+    def read(cls, stream: BinaryIO, endpoints: Sequence[Endpoint]) -> "Catalogue":
+        """The catalogue that `write` wrote. Raises ValueError, OSError or an Arrow exception."""
+        table = pq.ParquetFile(stream).read()  # read_table would import all of pandas
         names = table.schema.names
         _require_distinct(names)
         missing = [name for name in [*FIELDS.names, *endpoint_columns(endpoints)] if name not in names]
@@ -106,8 +105,11 @@ class Catalogue:
     def values(self, column: str, kind: str) -> npt.NDArray[Any]:
         """A column of one kind in the order of its rows; texts and missing values as objects."""
         start, count = self._starts[kind]
-        picked: npt.NDArray[Any] = self._table.column(column).slice(start, count).to_numpy(zero_copy_only=False)
-        return picked
+        picked = self._table.column(column).slice(start, count)
+        if pa.types.is_string(picked.type):  # Arrow's own way would import all of pandas where that is installed
+            return np.array(picked.to_pylist(), object)
+        numbers: npt.NDArray[Any] = picked.to_numpy(zero_copy_only=False)
+        return numbers
 
     def people(self, kind: str) -> npt.NDArray[np.int64]:
         """A number for each person of a kind (n,), from 0 without gaps, in the order of its rows.

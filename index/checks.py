@@ -1,19 +1,22 @@
 """What a new snapshot must stand before it is published: against itself, against the one before, against what it was given."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from index.health import kept_answers, shift
-from index.numpy_store import NumpyStore
+from index.numpy_store import exact_search
 from index.snapshot import ANSWERS, Snapshot, SnapshotError
-from index.store import Rows
+from index.store import RowNumbers, Rows, VectorStore
 
 RECALL_LEAST, RECALL_QUERIES, RECALL_K = 0.99, 50, 10
 INTAKE_FEWEST = 30  # new scans, before anything is said of their mix
 INTAKE_SHIFT = 0.3  # of shares
+NEW_ASKED = 200  # of the new scans, how like the archive they are
 FEWEST = (
     20  # scans that have to be missing before an archive is said to have shrunk, or offered before shares are judged
 )
@@ -62,9 +65,8 @@ def check_against_previous(new: Snapshot, previous: Snapshot | None, limits: Lim
     """Recall against exact search, answers known from the snapshot before, and the mix of what is new. Raises `CheckError`."""
     figures: dict[str, float] = {}
     warnings: list[str] = []
-    for kind, store in new.stores.items():
-        rows = new.transforms[kind].apply(np.asarray(new.signatures(kind)))
-        figures[f"{kind}_recall"] = _recall(new, kind, rows)
+    for kind in new.stores:
+        figures[f"{kind}_recall"] = _recall(new, kind)
         if figures[f"{kind}_recall"] < RECALL_LEAST:
             raise CheckError(
                 f"{kind}: the store {new.manifest.store!r} finds {figures[f'{kind}_recall']:.1%} of the {RECALL_K} true "
@@ -72,21 +74,21 @@ def check_against_previous(new: Snapshot, previous: Snapshot | None, limits: Lim
             )
         if previous is None or kind not in previous.manifest.cases:
             continue
-        told = _compared(new, previous, kind, rows, limits)
+        told = _compared(new, previous, kind, limits)
         figures |= told.figures
         warnings += told.warnings
-        del rows, store
     return Checked(figures, tuple(warnings))
 
 
-def _compared(new: Snapshot, previous: Snapshot, kind: str, rows: Rows, limits: Limits) -> Checked:
+def _compared(new: Snapshot, previous: Snapshot, kind: str, limits: Limits) -> Checked:
     figures: dict[str, float] = {}
     warnings: list[str] = []
-    ids = list(new.catalogue.values("case_id", kind))
+    ids = new.catalogue.values("case_id", kind).tolist()
+    store, vectors = new.stores[kind], partial(new.centred, kind)
     before = set(previous.catalogue.values("case_id", kind))
     if previous.manifest.fingerprint == new.manifest.fingerprint:
         answers = json.loads(previous.checked(ANSWERS).read_bytes()).get(kind, [])
-        kept, asked = kept_answers(answers, rows, new.catalogue.people(kind), ids, before)
+        kept, asked = kept_answers(answers, store, vectors, new.catalogue.people(kind), ids, before)
         figures[f"{kind}_known_answers_kept"] = kept
         if kept < 1 - limits.max_drift:
             said = f"{kind}: only {kept:.0%} of {asked} known neighbours are found again"
@@ -105,7 +107,7 @@ def _compared(new: Snapshot, previous: Snapshot, kind: str, rows: Rows, limits: 
                 warnings.append(
                     f"{kind}: the {is_new.sum():,} new scans differ in their mix of {name}s ({moved:.0%} moved)"
                 )
-        nearest = _nearest_of(rows, is_new)
+        nearest = _nearest_of(store, vectors, is_new)
         figures[f"{kind}_new_similarity"] = nearest
         likeness = new.manifest.likeness.get(kind)
         if likeness and nearest < likeness[5]:
@@ -116,18 +118,21 @@ def _compared(new: Snapshot, previous: Snapshot, kind: str, rows: Rows, limits: 
     return Checked(figures, tuple(warnings))
 
 
-def _recall(snapshot: Snapshot, kind: str, rows: Rows) -> float:
+def _recall(snapshot: Snapshot, kind: str) -> float:
     """Recall at 10 of the store against the NumPy oracle, on cases spread over the archive."""
-    k = min(RECALL_K, len(rows))
-    asked = np.unique(np.linspace(0, len(rows) - 1, min(RECALL_QUERIES, len(rows))).astype(np.int64))
-    _, found = snapshot.stores[kind].search(rows[asked], k=k)
-    _, true = NumpyStore.build(rows).search(rows[asked], k=k)
+    store = snapshot.stores[kind]
+    k = min(RECALL_K, store.count)
+    asked = np.unique(np.linspace(0, store.count - 1, min(RECALL_QUERIES, store.count)).astype(np.int64))
+    queries = snapshot.centred(kind, asked)
+    _, found = store.search(queries, k=k)
+    true = exact_search(map(snapshot.transforms[kind].apply, snapshot.signature_blocks(kind)), queries, k=k)
     return float(np.mean([len(set(a) & set(b)) / k for a, b in zip(found.tolist(), true.tolist(), strict=True)]))
 
 
-def _nearest_of(rows: Rows, is_new: np.ndarray) -> float:
+def _nearest_of(store: VectorStore, vectors: Callable[[RowNumbers], Rows], is_new: npt.NDArray[np.bool_]) -> float:
     """The median, over new rows, of the similarity to the nearest old one."""
-    old, asked = rows[~is_new], rows[is_new][:200]
+    old, asked = np.flatnonzero(~is_new), np.flatnonzero(is_new)[:NEW_ASKED]
     if not len(old):
         return 1.0
-    return float(np.median([float((old @ query).max()) for query in asked]))
+    similarities, _ = store.search(vectors(asked), k=1, allowed=old)
+    return float(np.median(similarities))

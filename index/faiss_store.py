@@ -1,12 +1,13 @@
 """Exact flat search with FAISS, re-ranked in double precision so that its order is the oracle's."""
 
-import io
+from collections.abc import Iterable
+from typing import BinaryIO
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
-from index.store import RowNumbers, Rows, Similarities, best, exact_similarities
+from index.store import RowNumbers, Rows, Similarities, best, exact_similarities, filled
 
 SPARE = 32  # candidates beyond k, so that one pass nearly always holds every tie of the k-th
 FLOAT32_ERROR = 1e-5  # more than a float32 inner product of unit rows can be off, by any summation order
@@ -22,24 +23,30 @@ class FaissStore:
 
     @classmethod
     def build(cls, rows: Rows) -> "FaissStore":
-        index = faiss.IndexFlatIP(rows.shape[1])
-        index.add(np.ascontiguousarray(rows, np.float32))
-        return cls(index)
+        return cls.build_of_blocks([rows], *rows.shape)
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "FaissStore":
+    def build_of_blocks(cls, blocks: Iterable[Rows], count: int, dim: int) -> "FaissStore":
+        index = faiss.IndexFlatIP(dim)
+        index.codes.resize(count * index.code_size)  # add() would double its room again and again
+        index.ntotal = count
+        store = cls(index)
+        filled(store._rows, blocks)
+        return store
+
+    @classmethod
+    def read(cls, stream: BinaryIO) -> "FaissStore":
         try:
-            index = faiss.read_index(faiss.PyCallbackIOReader(io.BytesIO(content).read))
+            index = faiss.read_index(faiss.PyCallbackIOReader(stream.read))
         except RuntimeError as error:
             raise ValueError(f"FAISS cannot read it ({error})") from error
         if not isinstance(index, faiss.IndexFlat) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise ValueError(f"expected a flat inner-product index, found {type(index).__name__}")
         return cls(index)
 
-    def to_bytes(self) -> bytes:
-        buffer = io.BytesIO()  # not serialize_index: SimpleITK, imported later, takes over its std::vector
-        faiss.write_index(self._index, faiss.PyCallbackIOWriter(buffer.write))
-        return buffer.getvalue()
+    def write(self, stream: BinaryIO) -> None:
+        # not serialize_index: SimpleITK, imported later, takes over its std::vector
+        faiss.write_index(self._index, faiss.PyCallbackIOWriter(stream.write))
 
     def search(self, queries: Rows, *, k: int, allowed: RowNumbers | None = None) -> tuple[Similarities, RowNumbers]:
         eligible = self.count if allowed is None else len(allowed)

@@ -1,19 +1,19 @@
 """How an archive lies in its space: hubness, each case's likeness to its nearest other patient, answers to ask again tomorrow."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from index.store import DECIMALS
+from index.store import DECIMALS, VectorStore
 
 Rows = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]
 
 SAMPLED = 1000  # cases that ask; all of a smaller archive
-AT_ONCE = 8  # of them at a time: the products of a block with 100,000 rows take 6 MB
+SPARE = 32  # scans of one patient up to which a query asks for as many more, and its own are dropped
 HUB_K = 10
 ANSWERS, ANSWER_K = 50, 5  # known-answer queries kept with a snapshot, and their neighbours
 PERCENTILES = 101
@@ -28,24 +28,23 @@ class Health:
     answers: tuple[dict[str, Any], ...]  # {"case_id", "neighbours": [case_id, …], "similarities": […]}
 
 
-def health_of(rows: Rows, patients: Codes, case_ids: Sequence[str]) -> Health:
-    """`rows` (n, d) are centred unit rows, `patients` (n,) whose they are."""
-    asked = _spread(len(rows), SAMPLED)
-    counts = np.zeros(len(rows))
+def health_of(store: VectorStore, vectors: Callable[[Codes], Rows], patients: Codes, case_ids: Sequence[str]) -> Health:
+    """`vectors` gives the unit rows (n, d) of some row numbers as the store holds them, `patients` (n,) whose they are."""
+    asked = _spread(store.count, SAMPLED)
+    counts = np.zeros(store.count)
     nearest: list[float] = []
     answers: list[dict[str, Any]] = []
-    kept = set(_spread(len(rows), ANSWERS).tolist())
-    for query, similarities in _others(rows, patients, asked):
-        order = _first(similarities, max(HUB_K, ANSWER_K))
-        if not len(order):
+    kept = set(_spread(store.count, ANSWERS).tolist())
+    found = _others(store, vectors(asked), patients, patients[asked], k=max(HUB_K, ANSWER_K))
+    for query, (similarities, rows) in zip(asked.tolist(), found, strict=True):
+        if not len(rows):
             continue
-        counts[order[:HUB_K]] += 1
-        nearest.append(float(similarities[order[0]]))
+        counts[rows[:HUB_K]] += 1
+        nearest.append(float(similarities[0]))
         if query in kept:
-            best = order[:ANSWER_K]
             told = {
-                "neighbours": [case_ids[row] for row in best],
-                "similarities": [float(similarities[row]) for row in best],
+                "neighbours": [case_ids[row] for row in rows[:ANSWER_K]],
+                "similarities": similarities[:ANSWER_K].tolist(),
             }
             answers.append({"case_id": case_ids[query]} | told)
     if not nearest:  # all scans are of one patient
@@ -63,7 +62,12 @@ def _skewness(values: npt.NDArray[np.float64]) -> float:
 
 
 def kept_answers(
-    answers: Sequence[Mapping[str, Any]], rows: Rows, patients: Codes, case_ids: Sequence[str], before: set[str]
+    answers: Sequence[Mapping[str, Any]],
+    store: VectorStore,
+    vectors: Callable[[Codes], Rows],
+    patients: Codes,
+    case_ids: Sequence[str],
+    before: set[str],
 ) -> tuple[float, int]:
     """(the share of the neighbours of known answers that are found again among the cases that were there `before`, of how many).
 
@@ -72,12 +76,14 @@ def kept_answers(
     places = {case_id: row for row, case_id in enumerate(case_ids)}
     was_there = np.array([case_id in before for case_id in case_ids], bool)
     found, total = 0, 0
-    asked = [answer for answer in answers if answer["case_id"] in places]
-    queries = np.array([places[answer["case_id"]] for answer in asked], np.int64)
-    for answer, (_, similarities) in zip(asked, _others(rows, patients, queries), strict=True):
-        expected = [places[name] for name in answer["neighbours"] if name in places]
-        similarities = np.where(was_there, similarities, -np.inf)
-        found += len(set(_first(similarities, len(expected)).tolist()) & set(expected))
+    for answer in answers:
+        row = places.get(answer["case_id"])
+        expected = {places[name] for name in answer["neighbours"] if name in places}
+        if row is None or not expected:
+            continue
+        allowed = np.flatnonzero(was_there & (patients != patients[row]))
+        _, numbers = store.search(vectors(np.array([row])), k=len(expected), allowed=allowed)
+        found += len(set(numbers[0].tolist()) & expected)
         total += len(expected)
     return (found / total, total) if total else (1.0, 0)
 
@@ -90,25 +96,21 @@ def shift(new: Sequence[str | None], old: Sequence[str | None]) -> float:
     return sum(abs(list(new).count(v) / len(new) - list(old).count(v) / len(old)) for v in values) / 2
 
 
-def _others(rows: Rows, patients: Codes, queries: Codes) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
-    """(a query's row, its similarities to all rows, −∞ for those of its own patient)."""
-    for start in range(0, len(queries), AT_ONCE):
-        block = queries[start : start + AT_ONCE]
-        products = np.round((rows[block] @ rows.T).astype(np.float64), DECIMALS)
-        for query, similarities in zip(block.tolist(), products, strict=True):
-            similarities[patients == patients[query]] = -np.inf
-            yield query, similarities
-
-
-def _first(similarities: npt.NDArray[np.float64], k: int) -> Codes:
-    """The `k` largest, the largest first; equal ones by row."""
-    eligible = int(np.isfinite(similarities).sum())
-    k = min(k, eligible)
-    if not k:
-        return np.zeros(0, np.int64)
-    threshold = np.partition(similarities, -k)[-k]
-    rows = np.flatnonzero(similarities >= threshold)
-    return rows[np.lexsort((rows, -similarities[rows]))][:k]
+def _others(
+    store: VectorStore, queries: Rows, patients: Codes, own: Codes, *, k: int
+) -> Iterator[tuple[npt.NDArray[np.float64], Codes]]:
+    """Of each query (similarities, row numbers) of its `k` nearest among the scans of patients other than its `own`."""
+    scans = np.bincount(patients)[own]
+    few = int(scans.max(initial=0)) if scans.max(initial=0) <= SPARE else SPARE
+    similarities, rows = store.search(queries, k=min(k + few, store.count))
+    for place, patient in enumerate(own.tolist()):
+        if scans[place] <= few:
+            is_other = patients[rows[place]] != patient
+            yield similarities[place][is_other][:k], rows[place][is_other][:k]
+        else:
+            allowed = np.flatnonzero(patients != patient)
+            told, numbers = store.search(queries[[place]], k=min(k, len(allowed)), allowed=allowed)
+            yield told[0], numbers[0]
 
 
 def _spread(count: int, wanted: int) -> Codes:

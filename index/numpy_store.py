@@ -1,10 +1,11 @@
 """The oracle: every similarity computed, everything sorted. Slow, plain, and what the other stores are tested against."""
 
-import io
+from collections.abc import Iterable
+from typing import BinaryIO
 
 import numpy as np
 
-from index.store import RowNumbers, Rows, Similarities, best, exact_similarities
+from index.store import RowNumbers, Rows, Similarities, best, exact_similarities, filled
 
 
 class NumpyStore:
@@ -19,16 +20,18 @@ class NumpyStore:
         return cls(np.ascontiguousarray(rows, np.float32))
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "NumpyStore":
-        rows = np.load(io.BytesIO(content), allow_pickle=False)
+    def build_of_blocks(cls, blocks: Iterable[Rows], count: int, dim: int) -> "NumpyStore":
+        return cls(filled(np.empty((count, dim), np.float32), blocks))
+
+    @classmethod
+    def read(cls, stream: BinaryIO) -> "NumpyStore":
+        rows = np.load(stream, allow_pickle=False)
         if rows.ndim != 2 or rows.dtype != np.float32:
             raise ValueError(f"expected float32 rows, found {rows.dtype} of shape {rows.shape}")
         return cls(rows)
 
-    def to_bytes(self) -> bytes:
-        buffer = io.BytesIO()
-        np.save(buffer, self._rows)
-        return buffer.getvalue()
+    def write(self, stream: BinaryIO) -> None:
+        np.save(stream, self._rows)
 
     def search(self, queries: Rows, *, k: int, allowed: RowNumbers | None = None) -> tuple[Similarities, RowNumbers]:
         rows = np.arange(self.count) if allowed is None else allowed
@@ -37,3 +40,18 @@ class NumpyStore:
         if not found:
             return np.empty((0, k)), np.empty((0, k), np.int64)
         return np.stack([similarities for similarities, _ in found]), np.stack([numbers for _, numbers in found])
+
+
+def exact_search(blocks: Iterable[Rows], queries: Rows, *, k: int) -> RowNumbers:
+    """The row numbers (q, k) that the oracle finds, of rows that come in blocks and are not held."""
+    kept = [(np.empty(0), np.empty(0, np.int64)) for _ in queries]
+    first = 0
+    for block in blocks:
+        numbers = np.arange(first, first + len(block))
+        for place, query in enumerate(queries):
+            similarities, rows = kept[place]
+            both = np.concatenate([similarities, exact_similarities(block, query)])
+            order = best(both, np.concatenate([rows, numbers]), k=min(k, len(both)))
+            kept[place] = order
+        first += len(block)
+    return np.stack([rows for _, rows in kept])

@@ -3,7 +3,7 @@
 import json
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import accumulate
 from pathlib import Path
@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
 )
 LONG = ("facts", "message")
 GROUPS_HELD = 4
+BLOCK = 1024  # rows made into Python's objects at a time: one by one they would take ten times as long
 # these may end otherwise the next time, so they are never taken from the last build
 PASSING_REASONS = (
     "unreachable",
@@ -63,7 +64,7 @@ class Facts:
     identifiers: tuple[str, ...] = field(default=(), repr=False)  # Patient ID and UIDs of its header
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self) | {"scan_date": self.scan_date.isoformat() if self.scan_date else None})
+        return json.dumps(vars(self) | {"scan_date": self.scan_date.isoformat() if self.scan_date else None})
 
     @classmethod
     def from_json(cls, text: str) -> "Facts":
@@ -135,6 +136,7 @@ class ReadingTable:
         self._columns = {name: table.column(name).combine_chunks() for name in table.schema.names}
         self._places = {case_id: place for place, case_id in enumerate(table.column("case_id").to_pylist())}
         self._held: dict[int, pa.Table] = {}
+        self._blocks: dict[str, tuple[int, list[Any]]] = {}  # of each short column the one that was asked last
 
     def __len__(self) -> int:
         return len(self._places)
@@ -144,7 +146,12 @@ class ReadingTable:
 
     def at(self, place: int, name: str) -> Any:
         if name in self._columns:
-            return self._columns[name][place].as_py()
+            block, within = divmod(place, BLOCK)
+            number, values = self._blocks.get(name, (-1, []))
+            if number != block:
+                values = self._columns[name].slice(block * BLOCK, BLOCK).to_pylist()
+                self._blocks[name] = block, values
+            return values[within]
         group = bisect_right(self._starts, place) - 1
         if group not in self._held:
             while len(self._held) >= GROUPS_HELD:
@@ -166,6 +173,7 @@ class ReadingTable:
     def release(self) -> None:
         """Forget what was held; it is read again when it is wanted."""
         self._held.clear()
+        self._blocks.clear()
 
     def by_content(self) -> dict[str, int]:
         """file_hash -> the place of a scan with that content."""

@@ -2,10 +2,11 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from index.catalogue import Catalogue
 from index.manifest import IndexManifest, ManifestError
+from index.rows_file import RowsFile
 from index.store import VectorStore, file_name, store_class
 from index.transform import Centring
 
@@ -48,6 +50,18 @@ class Snapshot:
         except (OSError, ValueError) as error:
             raise SnapshotError(f"{path}: cannot be read ({error}); rebuild the index") from error
         return rows
+
+    def signature_blocks(self, kind: str) -> RowsFile:
+        """The same, a block at a time. Raises `SnapshotError`."""
+        path = self.checked(f"{kind}/signatures.npy")
+        try:
+            return RowsFile(path)
+        except (OSError, ValueError) as error:
+            raise SnapshotError(f"{path}: cannot be read ({error}); rebuild the index") from error
+
+    def centred(self, kind: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Some rows (n, d) as the store holds them. Raises `SnapshotError`."""
+        return self.transforms[kind].apply(self.signature_blocks(kind).at(rows))
 
     def preview(self, case_id: str) -> bytes | None:
         """A small JPEG of the case, or None. Raises `SnapshotError`."""
@@ -97,9 +111,9 @@ def current_folder(index: Path) -> Path:
     return folder
 
 
-def open_snapshot(folder: Path) -> Snapshot:
+def open_snapshot(folder: Path, *, to_search: bool = True) -> Snapshot:
     """The snapshot in `folder`, each file checked against its hash before it is parsed: what every search needs now,
-    signatures and previews at their first use. Raises `SnapshotError`.
+    signatures and previews at their first use. Without `to_search` it has no stores. Raises `SnapshotError`.
     """
     try:
         manifest = IndexManifest.from_json((folder / "manifest.json").read_bytes())
@@ -107,12 +121,17 @@ def open_snapshot(folder: Path) -> Snapshot:
         raise SnapshotError(f"{folder / 'manifest.json'}: {error.strerror}; rebuild the index") from error
     except ManifestError as error:
         raise SnapshotError(f"{folder}: {error}") from error
-    content = {name: _checked(folder, name, manifest) for name in ["cases.parquet", *_searched_files(manifest)]}
     try:
-        catalogue = Catalogue.from_bytes(content["cases.parquet"], manifest.endpoints)
         cls = store_class(manifest.store)
-        stores = {kind: cls.from_bytes(content[f"{kind}/{file_name(manifest.store)}"]) for kind in manifest.cases}
-        transforms = {kind: Centring.from_bytes(content[f"{kind}/transform.npz"]) for kind in manifest.cases}
+        with _checked(folder, "cases.parquet", manifest) as stream:
+            catalogue = Catalogue.read(stream, manifest.endpoints)
+        stores, transforms = {}, {}
+        for kind in manifest.cases:
+            with _checked(folder, f"{kind}/transform.npz", manifest) as stream:
+                transforms[kind] = Centring.from_bytes(stream.read())
+            if to_search:
+                with _checked(folder, f"{kind}/{file_name(manifest.store)}", manifest) as stream:
+                    stores[kind] = cls.read(stream)
     except (ValueError, KeyError, pa.ArrowException) as error:
         raise SnapshotError(f"{folder}: cannot be read ({error}); rebuild the index") from error
     for kind, store in stores.items():
@@ -123,39 +142,45 @@ def open_snapshot(folder: Path) -> Snapshot:
     return Snapshot(folder, manifest, catalogue, stores, transforms)
 
 
-def verify(folder: Path, *, sample: int = 50) -> None:
-    """Every file has its hash, signatures are unit and finite, and sampled cases find themselves. Raises `SnapshotError`."""
+def verify(folder: Path, *, sample: int = 50) -> Snapshot:
+    """The snapshot, opened; every file has its hash, signatures are unit and finite, and sampled cases find themselves.
+
+    Raises `SnapshotError`.
+    """
     snapshot = open_snapshot(folder)
     for name in snapshot.manifest.files:
         snapshot.checked(name)
     for kind, store in snapshot.stores.items():
-        rows = snapshot.signatures(kind)
-        if rows.shape != (store.count, store.dim) or not np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3):
+        rows = snapshot.signature_blocks(kind)
+        if rows.shape != (store.count, store.dim) or not all(_are_unit(block) for block in rows):
             raise SnapshotError(
                 f"{folder / kind}: signatures are not {store.count} finite unit rows; rebuild the index"
             )
         picked = np.unique(np.linspace(0, store.count - 1, min(sample, store.count)).astype(np.int64))
-        centred = snapshot.transforms[kind].apply(rows[picked])
+        centred = snapshot.centred(kind, picked)
         similarities, _ = store.search(centred, k=1)
         own = np.einsum("ij,ij->i", centred, centred)
         if not np.allclose(similarities[:, 0], own, atol=1e-4):
             raise SnapshotError(
                 f"{folder / kind}: a case does not find itself; vectors and transform do not belong together; rebuild the index"
             )
+    return snapshot
 
 
-def _searched_files(manifest: IndexManifest) -> list[str]:
-    return [f"{kind}/{name}" for kind in manifest.cases for name in ("transform.npz", file_name(manifest.store))]
+def _are_unit(rows: npt.NDArray[np.float32]) -> bool:
+    return bool(np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3))
 
 
-def _checked(folder: Path, name: str, manifest: IndexManifest) -> bytes:
-    """The file's bytes, after its hash agreed with the manifest. Read once: what was hashed is what is parsed."""
+@contextmanager
+def _checked(folder: Path, name: str, manifest: IndexManifest) -> Iterator[BinaryIO]:
+    """The file, opened after its hash agreed with the manifest; opened once, so that what was hashed is what is parsed."""
     try:
-        content = (folder / name).read_bytes()
+        with (folder / name).open("rb") as stream:
+            _require(hashlib.file_digest(stream, "sha256").hexdigest(), folder, name, manifest)
+            stream.seek(0)
+            yield stream
     except OSError as error:
         raise SnapshotError(f"{folder / name}: {error.strerror}; rebuild the index") from error
-    _require(hashlib.sha256(content).hexdigest(), folder, name, manifest)
-    return content
 
 
 def _require(digest: str, folder: Path, name: str, manifest: IndexManifest) -> None:

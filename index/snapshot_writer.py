@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ from index.lock import LOCK
 from index.manifest import IndexManifest
 from index.parts import PARTS, SIGNATURES, flush_path, flush_tree
 from index.readings import SCHEMA, Reading, Seen, table_of
-from index.snapshot import ANSWERS, CURRENT, READINGS, SNAPSHOTS, Snapshot, SnapshotError, open_snapshot, verify
+from index.rows_file import Rows, RowsFile
+from index.snapshot import ANSWERS, CURRENT, READINGS, SNAPSHOTS, Snapshot, SnapshotError, verify
 from index.store import file_name, store_class
 from index.transform import Centring
 
@@ -152,7 +154,7 @@ class SnapshotWriter:
             self._flush_seen()
             self._readings.close()
             catalogue, order = self._catalogue.finish()
-            (self.folder / CASES).write_bytes(catalogue.to_bytes())
+            catalogue.write(self.folder / CASES)
             (self.folder / REJECTED).write_bytes(_rejected_bytes(self._rejected))
             healths = self._write_kinds(catalogue, order, build.store)
             self._write_readings(catalogue, order)
@@ -160,9 +162,10 @@ class SnapshotWriter:
             (self.folder / ANSWERS).write_text(json.dumps(answers))
             manifest = self._manifest(build, catalogue, healths, created)
             (self.folder / MANIFEST).write_text(manifest.to_json())
-            verify(self.folder)
+            del catalogue  # as much memory again
+            whole = verify(self.folder)
             if check:
-                figures = check(open_snapshot(self.folder)).figures
+                figures = check(whole).figures
                 manifest = dataclasses.replace(manifest, health={**manifest.health, **figures})
                 (self.folder / MANIFEST).write_text(manifest.to_json())
         return manifest
@@ -188,13 +191,15 @@ class SnapshotWriter:
             (self.folder / kind).mkdir()
             path = self.folder / kind / SIGNATURES
             self._write_signatures(path, order[start : start + count])
-            rows = np.load(path, mmap_mode="r", allow_pickle=False)
-            transform = Centring.fit(rows)
+            rows = RowsFile(path)
+            transform = Centring.fit_blocks(rows)
             (self.folder / kind / TRANSFORM).write_bytes(transform.to_bytes())
-            centred = transform.apply(rows)
-            (self.folder / kind / file_name(store)).write_bytes(store_class(store).build(centred).to_bytes())
-            case_ids = catalogue.values("case_id", kind)
-            found[kind] = health_of(centred, catalogue.people(kind), list(case_ids))
+            vectors = store_class(store).build_of_blocks(map(transform.apply, rows), *rows.shape)
+            with (self.folder / kind / file_name(store)).open("wb") as stream:
+                vectors.write(stream)
+            centred = partial(_centred, rows, transform)
+            people, case_ids = catalogue.people(kind), catalogue.values("case_id", kind)
+            found[kind] = health_of(vectors, centred, people, case_ids.tolist())
         (self.folder / ARRIVED).unlink()
         return found
 
@@ -263,6 +268,10 @@ class SnapshotWriter:
             },
             code_version=build.code_version,
         )
+
+
+def _centred(rows: RowsFile, transform: Centring, numbers: RowNumbers) -> Rows:
+    return transform.apply(rows.at(numbers))
 
 
 def make_current(index: Path, name: str) -> None:

@@ -1,7 +1,8 @@
 """The seam where vectors are searched: `VectorStore`, the table of stores, and the one order that all of them give."""
 
+from collections.abc import Iterable
 from importlib import import_module
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,15 @@ class VectorStore(Protocol):
     def build(cls, rows: Rows) -> "VectorStore": ...
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "VectorStore":
-        """The store that `to_bytes` wrote. Only for content whose hash was checked. Raises ValueError."""
+    def build_of_blocks(cls, blocks: Iterable[Rows], count: int, dim: int) -> "VectorStore":
+        """As of all rows at once, without a second copy of them. Raises ValueError where they are not `count` rows of `dim`."""
 
-    def to_bytes(self) -> bytes: ...
+    @classmethod
+    def read(cls, stream: BinaryIO) -> "VectorStore":
+        """The store that `write` wrote. Only for content whose hash was checked. Raises ValueError or OSError."""
+
+    def write(self, stream: BinaryIO) -> None:
+        """Raises OSError."""
 
     def search(self, queries: Rows, *, k: int, allowed: RowNumbers | None = None) -> tuple[Similarities, RowNumbers]:
         """(similarities (q, k), row numbers (q, k)) among `allowed` rows (rising; None: all), padded with NaN and -1."""
@@ -61,6 +67,17 @@ def exact_similarities(rows: Rows, query: npt.NDArray[np.float32]) -> Similariti
     """Inner products (n,) of `rows` (n, d) with `query` (d,) in double precision, at `DECIMALS`: what every store ranks by."""
     products: Similarities = np.round(rows.astype(np.float64) @ query.astype(np.float64), DECIMALS)
     return products + 0.0  # no negative zero
+
+
+def filled(target: Rows, blocks: Iterable[Rows]) -> Rows:
+    """`target` (n, d) with the rows of the blocks. Raises ValueError where they are not just as many."""
+    at = 0
+    for block in blocks:
+        target[at : at + len(block)] = block
+        at += len(block)
+    if at != len(target):
+        raise ValueError(f"expected {len(target)} rows, found {at}")
+    return target
 
 
 def best(similarities: Similarities, rows: RowNumbers, *, k: int) -> tuple[Similarities, RowNumbers]:

@@ -1,14 +1,14 @@
 """What is fitted on the archive and applied to every query: centring."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-Rows = npt.NDArray[np.float32]  # (n, d)
-BLOCK = 1000
+from index.rows_file import BLOCK, Rows
+
 FEWEST_ROWS = 20  # below this, a mean says more of chance than of what all films share
 
 
@@ -23,12 +23,21 @@ class Centring:
 
     @classmethod
     def fit(cls, rows: Rows) -> "Centring":
-        """The centring of an archive; one that changes nothing where there are fewer than 20 rows, or where a row all but
-        equals the mean, as when (nearly) all are alike: the direction of what is left of it would be rounding error.
+        """As `fit_blocks`, of all rows at once."""
+        return cls.fit_blocks(_blocks(rows))
+
+    @classmethod
+    def fit_blocks(cls, blocks: Iterable[Rows]) -> "Centring":
+        """The centring of an archive, whose blocks are iterated twice; one that changes nothing where there are fewer than 20
+        rows, or where a row all but equals the mean, as when (nearly) all are alike: the direction of what is left of it would be
+        rounding error.
         """
-        mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-        if len(rows) < FEWEST_ROWS or min(_lengths(part - mean).min() for part in _blocks(rows)) < 1e-4:
-            mean = np.zeros(rows.shape[1], np.float32)
+        count, total = 0, np.float64(0)
+        for block in blocks:
+            count, total = count + len(block), total + block.sum(axis=0, dtype=np.float64)
+        mean = np.asarray(total / count, np.float32)
+        if count < FEWEST_ROWS or min(_lengths(block - mean).min() for block in blocks) < 1e-4:
+            mean = np.zeros_like(mean)
         return cls(mean)
 
     def apply(self, rows: Rows) -> Rows:
@@ -49,9 +58,9 @@ class Centring:
             return cls(arrays["mean"].astype(np.float32))
 
 
-def _blocks(rows: Rows) -> Iterator[Rows]:
+def _blocks(rows: Rows) -> list[Rows]:
     """Views of a thousand rows: what is computed of them on the way is never as large as an archive."""
-    return (rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK))
+    return [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
 
 
 def _lengths(rows: Rows) -> Rows:

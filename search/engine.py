@@ -111,7 +111,7 @@ class SearchEngine:
         itself = np.arange(len(archive.patients)) == row
         query = Query(
             kind,
-            self.snapshot.transforms[kind].apply(np.asarray(self.snapshot.signatures(kind)[[row]])),
+            self.snapshot.centred(kind, np.array([row])),
             (case.view,),
             itself,
             archive.of_patients([archive.patients[row]]),

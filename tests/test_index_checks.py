@@ -8,7 +8,7 @@ import pytest
 
 from index.case import Case, Endpoint, Outcome
 from index.checks import CheckError, Limits, check_against_previous, check_counts
-from index.health import health_of, kept_answers, shift
+from index.health import Health, health_of, kept_answers, shift
 from index.numpy_store import NumpyStore
 from index.readings import Facts, Reading, Seen
 from index.snapshot import Snapshot, SnapshotError, current_folder, open_current
@@ -107,10 +107,6 @@ class Shuffled(NumpyStore):
     def build(cls, rows: Rows) -> "Shuffled":
         return cls(rows)
 
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "Shuffled":
-        return cls.build(NumpyStore.from_bytes(content)._rows)
-
     def search(self, queries: Rows, *, k: int, allowed: RowNumbers | None = None) -> tuple[Similarities, RowNumbers]:
         similarities, rows = super().search(queries, k=self.count, allowed=allowed)
         order = [0, *range(self.count - 1, 0, -1)][:k]
@@ -168,15 +164,28 @@ def test_new_scans_unlike_the_archive_are_told(tmp_path: Path) -> None:
 # --- health
 
 
+def health(rows: Rows, patients: npt.NDArray[np.int64], ids: list[str]) -> Health:
+    return health_of(NumpyStore.build(rows), rows.__getitem__, patients, ids)
+
+
+def test_a_patient_of_many_scans_has_neighbours_of_others() -> None:
+    """50 scans of one patient at 0°, and two others': the own ones do not crowd them out."""
+    angles = np.deg2rad([0.0] * 50 + [30, 60])
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    told = health(rows, np.array([0] * 50 + [1, 2]), [f"c{number:02}" for number in range(52)])
+    assert told.answers[0]["neighbours"] == ["c50", "c51"]
+    assert told.answers[0]["similarities"] == [0.866025, 0.5]
+
+
 def test_hubness_and_likeness_by_hand() -> None:
     """Four patients at 0°, 30°, 60° and 180°: with k = 10 each is a neighbour of the three others, so none is a hub."""
     angles = np.deg2rad([0, 30, 60, 180])
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    health = health_of(rows, np.arange(4), ["a", "b", "c", "d"])
-    assert health.hubness == 0
+    told = health(rows, np.arange(4), ["a", "b", "c", "d"])
+    assert told.hubness == 0
     # the nearest: 30° for a, b and c (cos 0.866), 120° for d (cos -0.5)
-    assert (health.likeness[0], health.likeness[50], health.likeness[100]) == (-0.5, 0.866025, 0.866025)
-    assert health.answers[3] == {
+    assert (told.likeness[0], told.likeness[50], told.likeness[100]) == (-0.5, 0.866025, 0.866025)
+    assert told.answers[3] == {
         "case_id": "d",
         "neighbours": ["c", "b", "a"],
         "similarities": [-0.5, -0.866025, -1.0],
@@ -185,16 +194,16 @@ def test_hubness_and_likeness_by_hand() -> None:
 
 def test_the_same_patient_is_no_neighbour() -> None:
     rows = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    health = health_of(rows, np.array([7, 7, 8]), ["a", "b", "c"])
-    assert [answer["neighbours"] for answer in health.answers] == [["c"], ["c"], ["a", "b"]]
-    assert health_of(rows, np.array([7, 7, 7]), ["a", "b", "c"]).answers == ()
+    told = health(rows, np.array([7, 7, 8]), ["a", "b", "c"])
+    assert [answer["neighbours"] for answer in told.answers] == [["c"], ["c"], ["a", "b"]]
+    assert health(rows, np.array([7, 7, 7]), ["a", "b", "c"]).answers == ()
 
 
 @pytest.mark.parametrize("count", [13, 200, 1100])
 def test_health_is_that_of_a_plain_oracle(count: int) -> None:
     rows, patients = unit(count, dim=3), np.arange(count) // 2
     ids = [f"c{number}" for number in range(count)]
-    health = health_of(rows, patients, ids)
+    told = health(rows, patients, ids)
     asked = np.unique(np.linspace(0, count - 1, min(1000, count)).astype(int))
     counts, nearest = np.zeros(count), []
     for query in asked:
@@ -206,8 +215,8 @@ def test_health_is_that_of_a_plain_oracle(count: int) -> None:
         for _, row in others[:10]:
             counts[row] += 1
     deviations = counts - counts.mean()
-    assert health.hubness == pytest.approx((deviations**3).mean() / (deviations**2).mean() ** 1.5, rel=0.02)
-    np.testing.assert_allclose(health.likeness, np.percentile(nearest, range(101)), atol=2e-6)
+    assert told.hubness == pytest.approx((deviations**3).mean() / (deviations**2).mean() ** 1.5, rel=0.02)
+    np.testing.assert_allclose(told.likeness, np.percentile(nearest, range(101)), atol=2e-6)
 
 
 def test_one_that_is_everybodys_neighbour_is_a_hub() -> None:
@@ -216,9 +225,9 @@ def test_one_that_is_everybodys_neighbour_is_a_hub() -> None:
     others = np.linalg.qr(others)[0].astype(np.float32)  # all at right angles
     hub = others.mean(axis=0, keepdims=True)
     rows = np.concatenate([others, hub / np.linalg.norm(hub)])
-    with_hub = health_of(rows, np.arange(41), [str(n) for n in range(41)])
+    with_hub = health(rows, np.arange(41), [str(n) for n in range(41)])
     assert all(answer["neighbours"][0] == "40" for answer in with_hub.answers if answer["case_id"] != "40")
-    assert with_hub.hubness > health_of(unit(41, dim=40), np.arange(41), [str(n) for n in range(41)]).hubness
+    assert with_hub.hubness > health(unit(41, dim=40), np.arange(41), [str(n) for n in range(41)]).hubness
 
 
 def test_known_answers_count_only_who_was_there_and_is_there() -> None:
@@ -226,10 +235,10 @@ def test_known_answers_count_only_who_was_there_and_is_there() -> None:
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     answers = [{"case_id": "a", "neighbours": ["b", "c", "gone"]}, {"case_id": "gone", "neighbours": ["a"]}]
     ids, before = ["a", "b", "c", "d", "new"], {"a", "b", "c", "d", "gone"}
-    assert kept_answers(answers, rows, np.arange(5), ids, before) == (1.0, 2)
+    assert kept_answers(answers, NumpyStore.build(rows), rows.__getitem__, np.arange(5), ids, before) == (1.0, 2)
     moved = rows[[0, 1, 3, 2, 4]]  # c and d have changed places: of b and c, b and d are found
-    assert kept_answers(answers, moved, np.arange(5), ids, before) == (0.5, 2)
-    assert kept_answers([], rows, np.arange(5), ids, before) == (1.0, 0)
+    assert kept_answers(answers, NumpyStore.build(moved), moved.__getitem__, np.arange(5), ids, before) == (0.5, 2)
+    assert kept_answers([], NumpyStore.build(rows), rows.__getitem__, np.arange(5), ids, before) == (1.0, 0)
 
 
 def test_a_shift_is_the_share_that_has_moved() -> None:

@@ -1,5 +1,6 @@
 """Every vector store passes one battery, and all agree with the NumPy oracle to the last id."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.numpy_store import NumpyStore
+from index.numpy_store import NumpyStore, exact_search
 from index.store import STORES, Rows, VectorStore, store_class
 from tests.conftest import need_module
 
@@ -17,6 +18,13 @@ ROOT = Path(__file__).parents[1]
 def unit_rows(count: int, dim: int, *, seed: int) -> Rows:
     rows = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def written_and_read(store: VectorStore) -> VectorStore:
+    stream = io.BytesIO()
+    store.write(stream)
+    stream.seek(0)
+    return type(store).read(stream)
 
 
 @pytest.fixture(params=sorted(STORES))
@@ -50,14 +58,38 @@ def test_no_queries_give_no_rows(cls: type[VectorStore]) -> None:
 
 
 def test_a_store_survives_being_written(cls: type[VectorStore]) -> None:
-    store = cls.from_bytes(cls.build(ROWS).to_bytes())
+    store = written_and_read(cls.build(ROWS))
     assert (store.count, store.dim) == (5, 2)
     assert store.search(ROWS[:1], k=1)[1].tolist() == [[0]]
 
 
+def test_a_store_of_blocks_is_that_of_all_rows(cls: type[VectorStore]) -> None:
+    rows = unit_rows(2500, 8, seed=5)
+    store = cls.build_of_blocks((rows[at : at + 1000] for at in range(0, 2500, 1000)), 2500, 8)
+    for found, expected in zip(store.search(rows[::250], k=20), cls.build(rows).search(rows[::250], k=20), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="expected 2501 rows, found 2500"):
+        cls.build_of_blocks([rows], 2501, 8)
+
+
+def test_a_full_disk_is_told(cls: type[VectorStore]) -> None:
+    store = cls.build(unit_rows(1000, 64, seed=6))
+    with Path("/dev/full").open("wb", buffering=0) as stream, pytest.raises(OSError):
+        store.write(stream)
+
+
+@pytest.mark.parametrize("k", [1, 7, 2500])
+def test_the_oracle_finds_the_same_of_rows_in_blocks(k: int) -> None:
+    rows = unit_rows(2500, 8, seed=7)
+    rows[2400:] = rows[:100]  # ties across blocks
+    blocks = [rows[at : at + 1000] for at in range(0, 2500, 1000)]
+    _, expected = NumpyStore.build(rows).search(rows[::100], k=k)
+    np.testing.assert_array_equal(exact_search(blocks, rows[::100], k=k), expected)
+
+
 def test_bytes_that_are_no_store_are_refused(cls: type[VectorStore]) -> None:
     with pytest.raises(ValueError):
-        cls.from_bytes(b"nothing of the kind, and long enough to be read as a header")
+        cls.read(io.BytesIO(b"nothing of the kind, and long enough to be read as a header"))
 
 
 @pytest.mark.parametrize("share", [1.0, 0.3, 0.001])
@@ -77,7 +109,7 @@ def test_stores_agree_to_the_last_id_on_10000_rows_with_duplicates_and_filters(s
 
 def test_100000_rows_of_768_load_and_answer(cls: type[VectorStore]) -> None:
     rows = unit_rows(100_000, 768, seed=4)
-    store = cls.from_bytes(cls.build(rows).to_bytes())
+    store = written_and_read(cls.build(rows))
     similarities, found = store.search(rows[[0, 99_999]], k=3)
     assert found[:, 0].tolist() == [0, 99_999]
     np.testing.assert_allclose(similarities[:, 0], 1, atol=1e-5)
@@ -91,7 +123,10 @@ def test_a_store_is_written_and_read_beside_other_swig_modules(tmp_path: Path) -
         "from index.faiss_store import FaissStore\n"
         "import SimpleITK  # after FAISS: it takes over the type of std::vector<unsigned char>\n"
         "rows = numpy.load(sys.argv[1])\n"
-        "assert FaissStore.from_bytes(FaissStore.build(rows).to_bytes()).count == len(rows)"
+        "with open(sys.argv[1] + '.index', 'wb') as stream:\n"
+        "    FaissStore.build(rows).write(stream)\n"
+        "with open(sys.argv[1] + '.index', 'rb') as stream:\n"
+        "    assert FaissStore.read(stream).count == len(rows)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "rows.npy")], cwd=ROOT, capture_output=True, text=True

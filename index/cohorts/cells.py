@@ -1,5 +1,7 @@
 """What a cell of a table says; None where it says nothing that we understand."""
 
+from functools import lru_cache
+
 from index.case import State
 from index.cohorts.clean_states import clean_state
 from index.cohorts.cleaned import Cleaned, cell_text
@@ -43,6 +45,7 @@ def number_or_text(text: str) -> float | str | None:
     return None if found != found else found
 
 
+@lru_cache(maxsize=1024)  # a column holds the same few words in all its rows
 def yes_or_no(text: str) -> Cleaned[State]:
     """Yes or no in any usual spelling; nothing, flagged, where it is another word."""
     source = cell_text(text)

@@ -18,7 +18,7 @@ from index.cohorts.cleaned import Cleaned
 from index.cohorts.table_dates import Dates, days_between
 from index.cohorts.table_description import FLAGS_COLUMN, REQUIRED, read_description
 from index.cohorts.table_fields import site_key
-from index.cohorts.table_images import followed
+from index.cohorts.table_images import Links
 from index.cohorts.table_rows import Row, Rows, disputed, joined, read_rows
 
 CODED = {"view": VIEWS, "sex": SEXES}  # columns with fixed values, and the words for them, upper case
@@ -46,14 +46,14 @@ class TableCohort:
         self.counts: Mapping[str, int] = dict(self._joining)
 
     def iter_cases(self) -> Iterator[Case]:
-        counts = Counter(self._joining)
+        counts, links = Counter(self._joining), Links()
         for row in self._table.rows:
-            case, cells = self._case(row)
+            case, cells = self._case(row, links)
             counts.update(f"cells of {name} not used" for name, cleaned in cells.items() if _is_lost(cleaned))
             yield case
         self.counts = dict(counts)
 
-    def _case(self, row: Row) -> tuple[Case, dict[str, Cleaned[Any]]]:
+    def _case(self, row: Row, links: Links) -> tuple[Case, dict[str, Cleaned[Any]]]:
         """(the case, what was cleaned for it)."""
         described = self._described
         text = {name: self._word(name, row) or None for name in described.columns}
@@ -71,7 +71,7 @@ class TableCohort:
             case_id=text["case_id"] or "",
             patient_id=text["patient_id"] or "",
             cohort=self.name,
-            files=described.images.locations(row, self._path.parent),
+            files=described.images.locations(row, self._path.parent, links),
             outcome=outcome,
             site=text.get("site"),
             modality=text.get("modality"),
@@ -131,11 +131,14 @@ class TableCohort:
     def _read(self) -> Rows:
         """The table of images with the columns of the tables beside it."""
         described = self._described
-        table = read_rows(Path(followed(self._path.parent / described.csv)), "csv", described.separator)
+        table = read_rows(self._beside(described.csv), "csv", described.separator)
         for join in described.joins:
-            other = read_rows(Path(followed(self._path.parent / join.csv)), f"{join.entry} csv", join.separator)
+            other = read_rows(self._beside(join.csv), f"{join.entry} csv", join.separator)
             table = joined(table, join, other, dates=described.dates, counts=self._joining)
         return table
+
+    def _beside(self, name: str) -> Path:
+        return Path(Links().followed(str(self._path.parent / name)))
 
     def _check(self) -> None:
         """That what the TOML names is there, and that the cells which may not be in doubt are not."""

@@ -28,6 +28,8 @@ class Dates:
 
     def read(self, text: str) -> Cleaned[date]:
         """The date of a cell; where no order is stated, only what can be read in one order alone."""
+        if not text:
+            return Cleaned(None)
         cleaned = clean_date(
             text, latest=self.latest, order=self.order or Order.UK, anchor=Anchor.ANYWHERE, earliest=self.earliest
         )
