@@ -79,7 +79,7 @@ class Catalogue:
 
     def write(self, path: Path) -> None:
         """Raises OSError."""
-        pq.write_table(self._table, path)
+        pq.write_table(self._table, path, row_group_size=ROWS_AT_ONCE)  # a group is held in memory as it is encoded
 
     @classmethod
     def read(cls, stream: BinaryIO, endpoints: Sequence[Endpoint]) -> "Catalogue":

@@ -151,6 +151,10 @@ class Known:
         assert isinstance(reading, Reading)
         return reading
 
+    def forget(self) -> None:
+        """Give back the memory; nothing is known any more."""
+        self._sources, self._contents = [], None
+
     def _source(self, place: Place) -> _Source:
         if place[0] != self._last:
             self._sources[self._last].release()
@@ -163,8 +167,12 @@ def open_known(snapshot: Snapshot | None, parts: list[Path]) -> Iterator[Known]:
     """`snapshot` is None where there is none by this encoder, or it is to be forgotten. Raises `SnapshotError` or OSError."""
     sources: list[_Source] = [_Part(path) for path in reversed(parts)]
     if snapshot is None:
-        yield Known(sources)
+        known = Known(sources)
+        yield known
+        known.forget()
         return
     previews = snapshot.checked("previews.sqlite").resolve().as_uri()
     with closing(sqlite3.connect(f"{previews}?mode=ro", uri=True)) as connection:
-        yield Known([_Published(snapshot, connection), *sources])
+        known = Known([_Published(snapshot, connection), *sources])
+        yield known
+        known.forget()

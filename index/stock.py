@@ -31,7 +31,6 @@ class Stock:
     resumed: int = 0  # of the new and changed, those that a build read which did not come to publish
     withdrawn: int = 0
     refused: list[Rejected] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set, repr=False)
 
 
 def take_stock(
@@ -45,7 +44,7 @@ def take_stock(
 
     `content_of` is the hash by which a moved file is recognised. Raises `CohortError` or OSError.
     """
-    stock = Stock()
+    stock, ids = Stock(), set[str]()
     for case, stamp in _stamped(intake, stock):
         place = known.find(case.case_id, stamp)
         is_moved = place is None and bool(known)
@@ -56,7 +55,7 @@ def take_stock(
             intake.seen -= 1
             continue
         record = record_of(case)
-        stock.ids.add(case.case_id)
+        ids.add(case.case_id)
         stock.unread += place is None
         is_known = known.is_published(case.case_id)
         is_resumed = place is not None and known.is_of_part(place)
@@ -70,7 +69,7 @@ def take_stock(
             stock.records_changed += 1
         stock.restamped += place is not None and (is_moved or known.at(place, "file") != case.files[0])
         spool.add(Planned(case, stamp, record, place))
-    stock.withdrawn = sum(case_id not in stock.ids for case_id in published)
+    stock.withdrawn = sum(case_id not in ids for case_id in published)
     return stock
 
 
