@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 DEMO ?= build/demo
 PORT ?= 8000
 
-.PHONY: install install-test install-all install-system demo test test-faults test-browser lint format lungs viewer bench clean
+.PHONY: install install-test install-all install-system install-chromium demo test test-faults test-browser lint format lungs viewer bench clean
 
 install: $(VENV)/demo.installed
 install-test: $(VENV)/test.installed
@@ -30,14 +30,21 @@ $(VENV)/all.installed: $(VENV)/test.installed
 	$(PIP) --no-deps torchxrayvision  # outlines of lungs on real films are in it
 	touch $@
 
+$(VENV)/browser.installed: $(VENV)/test.installed
+	$(PIP) --editable '.[test,browser]'
+	touch $@
+
 $(DEMO)/archive/truth.csv: | install
 	rm -rf $(DEMO)/archive
 	$(BIN)/python -m examples.demo --out $(DEMO)/archive
 
 # independent readers that some tests compare with, and what checks the units of deploy/; those tests are skipped without them, except in CI
-install-system:
+install-system: install-chromium
 	command -v dcm2pnm >/dev/null || (apt-get update -qq && apt-get install -qq -y dcmtk)
 	command -v systemd-analyze >/dev/null || (apt-get update -qq && apt-get install -qq -y systemd)
+
+install-chromium:
+	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -qq -y chromium)
 
 demo: install $(DEMO)/archive/truth.csv
 	$(BIN)/python build_index.py --cohort nccid=$(DEMO)/archive --index $(DEMO)/index
@@ -48,13 +55,11 @@ demo: install $(DEMO)/archive/truth.csv
 test: install-test
 	$(BIN)/python -m pytest
 
-# kills builds at 300 random instants, breaks each of their flushes and renames, fills disks: about half an hour
-# clicks through the page in a real browser
-test-browser: install-test
-	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -qq -y chromium)
-	$(PIP) --editable '.[test,browser]'
+# uses the page in a real browser, Debian's Chromium: about two minutes
+test-browser: $(VENV)/browser.installed install-chromium
 	$(BIN)/python -m pytest -n 0 -m browser tests/browser
 
+# kills builds at 300 random instants, breaks each of their flushes and renames, fills disks: about half an hour
 test-faults: install-test
 	LIKEWISE_FAULTS=300 $(BIN)/python -m pytest -n 0 -s tests/test_index_faults.py
 

@@ -8,13 +8,12 @@ bind = os.environ.get("LIKEWISE_BIND", "127.0.0.1:8000")
 # Uploaded scans live in the memory of the process that took them, so every question goes back to that process: one
 # process, many threads. Decoders run in processes of their own, encoder and store use all cores without the interpreter's lock.
 workers = 1
-worker_class = "gthread"
+worker_class = "web.worker.PatientThreads"  # gthread, whose threads do not wait for slow headers
 threads = int(os.environ.get("LIKEWISE_THREADS", "32"))
 # Made in the process that serves: threads that forget scans in time, and those of encoder and store, do not survive a fork.
 preload_app = False
 
-# A thread is held by whoever sends a body slowly. Only somebody who is let in gets so far: all others are answered before
-# their body is read. nginx.conf bounds the uploads of one address and the pause between two reads.
+# A body holds a thread while it arrives; web/limits.py leaves some free of them, and web/patience.py cuts off who sends slowly.
 timeout = 120  # seconds without a sign of life from a process, not the length of a request
 graceful_timeout = 60  # what runs may end when the server is stopped
 keepalive = 75

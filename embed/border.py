@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 
-from embed.dicom import numbers, text_of
 from embed.scan import Flag, Pixels
+
+if TYPE_CHECKING:
+    import pydicom
 
 FLAT = 0.02  # of the picture's own range of grey: how far from the border's level a border pixel may be
 SHARE = 0.97  # of a row or column that must be border for it to be cut
@@ -70,7 +72,7 @@ def contrast_of(grey: Pixels) -> float:
     return float(high - low)
 
 
-def crop_stated_field(grey: Pixels, ds: pydicom.Dataset) -> Cropped:
+def crop_stated_field(grey: Pixels, ds: "pydicom.Dataset") -> Cropped:
     """`grey` (rows, columns), shrunk from the stored film, within the shutter or collimator that the header states."""
     rows, columns = int(ds.Rows), int(ds.Columns)
     for left, right, top, bottom in _stated_fields(ds):
@@ -97,8 +99,10 @@ def _onto(edge: float, length: int) -> float:
     return min(max(edge, 1.0), float(length)) if -OVERHANG * length <= edge <= (1 + OVERHANG) * length + 1 else edge
 
 
-def _stated_fields(ds: pydicom.Dataset) -> list[tuple[float, float, float, float]]:
+def _stated_fields(ds: "pydicom.Dataset") -> list[tuple[float, float, float, float]]:
     """(left, right, top, bottom) of each rectangle, or box around a polygon, that the header gives in full."""
+    from embed.dicom import numbers, text_of  # here, for whoever only compares pictures loads no decoder
+
     fields = []
     for shape, edges in STATED_EDGES:
         if "RECTANGULAR" not in (text_of(ds, shape) or "RECTANGULAR"):

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
@@ -27,8 +26,8 @@ from pydicom.uid import (
 from embed.codestream import FILLED_SILENTLY, checked_codestream, ends_before_the_picture, is_codestream
 from embed.limits import MAX_FRAME_PIXELS, MAX_INFLATED_BYTES
 from embed.scan import DamagedScan, Header, ScanError, UnsupportedScan
+from embed.scan import Stored as Stored
 
-Stored = npt.NDArray[Any]  # (rows, columns), integers as they are stored, or (rows, columns, 3) for colour
 FIRST_RADIOGRAPH = date(1895, 11, 8)
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")

@@ -2,21 +2,23 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from embed.asked import BytesRequest, FileRequest, Frames, ReadAnswer, Window
 from embed.bundle import Bundle, Dropped, Member, bundle_from_zip_bytes, is_zip, open_bundle
 from embed.limits import MAX_BUNDLE_FILES
 from embed.nifti import is_nifti, open_nifti
 from embed.preview import preview_jpeg
-from embed.read import ReadAnswer, members_of, read_bundle
+from embed.read import members_of, read_bundle
 from embed.scan import DamagedScan, Pixels, Scan, ScanError, UnsupportedScan
 from embed.series import choose_series, find_series
+from embed.shared import Piece
 from embed.volume import VolumeSource
 
 NAMELESS = "an uploaded file"
@@ -28,45 +30,8 @@ WHITE = 65535
 HOUNSFIELD = (-32768, 32767)
 
 
-@dataclass(frozen=True)
-class Window:
-    """What a viewer shows at first, or on request: in the values after slope and intercept."""
-
-    name: str
-    center: float
-    width: float
-
-
 CT_WINDOWS = (Window("lung", -600, 1500), Window("mediastinum", 40, 400), Window("bone", 400, 1800))
 FILM_WINDOWS = (Window("whole range", 0.5, 1.0), Window("dense", 0.7, 0.6), Window("airy", 0.3, 0.6))
-
-
-@dataclass(frozen=True, eq=False)
-class Frames:
-    """`pixels` (frames, rows, columns) int16 of a CT in Hounsfield units, else uint16; bright = dense."""
-
-    pixels: npt.NDArray[np.int16] | npt.NDArray[np.uint16]
-    slope: float
-    spacing_mm: tuple[float, float] | None  # of rows and of columns
-    slice_spacing_mm: float | None
-    windows: tuple[Window, ...]  # the first is shown first
-    count: int  # slices that the scan has, the damaged ones and those beyond the limit among them
-    file_hash: str | None = None  # of a film, as in its provenance
-
-
-@dataclass(frozen=True)
-class FileRequest:
-    """The files of an archived scan: what a worker process is asked."""
-
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class BytesRequest:
-    """The files of an uploaded scan, or a zip of them, in memory; `side` as `embed.read.ReadRequest`, None for frames."""
-
-    files: tuple[bytes, ...]
-    side: int | None
 
 
 def answer(request: FileRequest | BytesRequest) -> Frames | ReadAnswer:
@@ -91,14 +56,14 @@ def frames_of(bundle: Bundle) -> Frames:
     return _film(read_bundle(bundle, side=FILM_SIDE))
 
 
-def bundle_in_memory(files: Sequence[bytes]) -> Bundle:
+def bundle_in_memory(files: Sequence[bytes | Piece]) -> Bundle:
     """Uploaded files, each known by its place only; a zip counts as what is in it. No name of a member reaches a message,
     for it may be a person's. Raises `ScanError`.
     """
     found = Bundle([], [])
-    for data in files:
+    for file in files:
         try:
-            opened = bundle_from_zip_bytes(data) if is_zip(data) else Bundle(members_of(data), [])
+            opened = _opened(file)
         except ScanError as error:
             raise type(error)(error.reason, _nameless(error.reason)) from error
         start = len(found.members)
@@ -110,6 +75,15 @@ def bundle_in_memory(files: Sequence[bytes]) -> Bundle:
         reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(d.reason for d in found.dropped).items())
         raise UnsupportedScan("empty-folder", f"no file to read{f' ({reasons})' if reasons else ''}")
     return found
+
+
+def _opened(file: bytes | Piece) -> Bundle:
+    """The members of a zip, or a file as the only one. What lies in shared memory is copied only when it is read."""
+    if is_zip(file[:4] if isinstance(file, bytes) else file.head(4)):
+        return bundle_from_zip_bytes(bytes(file))
+    if isinstance(file, bytes):
+        return Bundle(members_of(file), [])
+    return Bundle([Member("file", partial(bytes, file), file.head, partial(len, file))], [])
 
 
 def _numbered(member: Member, number: int) -> Member:

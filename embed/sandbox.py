@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO, Generic, Self, TypeVar, cast
 
 from embed.scan import ScanError
-from embed.worker import TOO_MUCH_MEMORY, receive, send
+from embed.worker import TOO_MUCH_MEMORY, named, receive, send
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,18 +41,19 @@ class IsolatedWorkers(Generic[Item, Result]):
 
     The function, the items and the results must be importable by name from a module other than `__main__`. What the
     function raises comes back: a `ScanError` concerns its item, anything else is our own bug and stops `map`. Workers
-    import the function in the background from the start. Any thread may call; make it after a fork, not before.
+    import the function in the background from the start; named as "module:function" it is imported by them alone. Any
+    thread may call; make it after a fork, not before.
     """
 
     def __init__(
         self,
-        function: Callable[[Item], Result],
+        function: Callable[[Item], Result] | str,
         *,
         workers: int,
         seconds: float = 60.0,  # for one item
         memory_bytes: int = 4 * 2**30,  # address space of one worker, libraries included; 0 = no limit
     ) -> None:
-        self._function = pickle.dumps(function)
+        self._function = pickle.dumps(_Named(function) if isinstance(function, str) else function)
         self._seconds = seconds
         self._memory_bytes = memory_bytes
         self._tasks: SimpleQueue[tuple[Item, Future[Result]] | None] = SimpleQueue()
@@ -238,7 +239,10 @@ class _Worker:
         result, error = pickle.loads(answer)
         if error is not None:
             self._useless |= isinstance(error, ScanError) and error.reason == TOO_MUCH_MEMORY
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # as below: no circle of an exception and a frame
         return result
 
     def _end(self) -> str:
@@ -248,11 +252,24 @@ class _Worker:
         return f"signal {-code}" + (", perhaps for want of memory" if -code in (6, 9) else "")
 
 
+class _Named:
+    """Unpickled, it is what it names."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
+        return named, (self._name,)
+
+
 def _awaited(future: Future[Result]) -> Result:
     """A future's result. Waits in short spells: a Ctrl-C that comes as a wait begins is heard only when the wait ends."""
     while not futures.wait([future], timeout=SPELL_SECONDS).done:
         pass
-    return future.result()
+    try:
+        return future.result()
+    finally:
+        del future  # its exception knows this frame: in a circle they would keep the item until some garbage collection
 
 
 def _closed() -> RuntimeError:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from embed.view import Projection
 
 Pixels = npt.NDArray[np.float32]  # (slices, rows, columns)
+Stored = npt.NDArray[Any]  # (rows, columns), integers as they are stored, or (rows, columns, 3) for colour
 
 
 class View(StrEnum):

@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, BinaryIO, NoReturn
 
 from embed.scan import ScanError
@@ -37,6 +38,13 @@ def serve(memory_bytes: int) -> NoReturn:
             send(outbox, _answer(lambda item: functions[0](pickle.loads(item)), receive(inbox), memory_bytes))
     finally:
         os._exit(1)  # the parent is gone; no thread of a library may hold us back
+
+
+def named(name: str) -> Callable[[Any], Any]:
+    """The function called "module:function"."""
+    module, _, function = name.partition(":")
+    found: Callable[[Any], Any] = getattr(import_module(module), function)
+    return found
 
 
 def _limit(memory_bytes: int) -> None:
@@ -75,6 +83,7 @@ def _answer(call: Callable[[bytes], object], message: bytes, memory_bytes: int) 
             pickle.loads(packed)
         except Exception:  # an exception class with arguments of its own, as several libraries have
             packed = pickle.dumps((None, RuntimeError("".join(traceback.format_exception(error)))))
+        del told  # it knows this frame: in a circle they would keep the item until some garbage collection
         return packed
 
 

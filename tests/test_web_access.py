@@ -23,6 +23,7 @@ TABLE = """
 GET /                                 - C R - -
 GET /case/<>                          - C R - -
 GET /samples/<>                       - C R - -
+POST /watch                           - C R - -
 GET /intended-use                     N C R O A
 GET /signed-out                       N C R O A
 GET /sign-in                          N C R O A

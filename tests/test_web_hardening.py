@@ -396,7 +396,7 @@ def test_gunicorn_takes_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reads()
     reader.load_config_from_file(str(ROOT / "deploy" / "gunicorn.conf.py"))
     settings = reader.cfg
-    assert not settings.preload_app and settings.worker_class_str == "gthread"
+    assert not settings.preload_app and settings.worker_class_str == "web.worker.PatientThreads"
     assert settings.threads > 1 and settings.workers == 1  # scans are held by the process that took them
     assert settings.worker_tmp_dir == "/dev/shm"
     assert settings.accesslog is None  # the server's own log has no addresses with names in them

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embed.asked import BytesRequest, FileRequest, Frames, ReadAnswer
 from embed.bundle import bundle_from_zip_bytes
-from embed.frames import BytesRequest, FileRequest, Frames, answer, bundle_in_memory
-from embed.read import ReadAnswer, read_scan, read_scan_bytes
+from embed.frames import answer, bundle_in_memory
+from embed.read import read_scan, read_scan_bytes
 from embed.scan import ScanError
 from tests.conftest import run_build
 from tests.films import dicom_bytes, phantom, png_bytes
 from tests.test_embed_series import ct_dataset, found, real_ct, to_bytes
-from tests.web_asking import API, BOUNDARY, MULTIPART, Web, film, multipart
+from tests.web_asking import API, AWAY_AT_LAST, BOUNDARY, MULTIPART, Web, film, multipart
 from tests.web_guarded import HOST
 from web import logs
 from web.lightbox import Lightbox, told
@@ -165,6 +166,45 @@ def test_members_of_a_zip_that_are_not_read_are_counted_without_their_names() ->
         bundle_in_memory((zipped(("DOE.zip", inner)),))
     assert "DOE" not in str(refused.value)
     assert len(bundle_from_zip_bytes(zipped(("a", film()))).members) == 1
+
+
+def test_after_the_answer_only_pictures_of_an_upload_are_kept(web: Web) -> None:
+    service = web.app.extensions["likewise.service"]
+    asked = web.ask(film(PatientName="DOE^JANE"), role=Role.RESEARCHER).get_json()["id"]
+    query = next(held for held in service.held._held.values() if held.id == asked)
+    service.start().tidying.submit(len, "").result(AWAY_AT_LAST)  # the one thread has done what was before
+    assert query.files == () and query.frames is not None and query.unviewable is None
+    pixels = np.frombuffer(web.get(f"queries/{asked}/frames/0", Role.RESEARCHER).data, "<u2")
+    same = answer(BytesRequest((film(),), None))
+    assert isinstance(same, Frames) and (pixels == same.pixels.ravel()).all()
+    assert service.held.count_and_bytes()[1] >= query.frames.pixels.nbytes
+    web.delete(f"queries/{asked}", Role.RESEARCHER)
+    assert query.frames is None
+
+
+def test_an_upload_is_of_the_servers_own_hospital(small_index: Path, tmp_path: Path) -> None:
+    def sites(own: str | None, **asked: str) -> tuple[int, set[str]]:
+        web = Web(Path(tempfile.mkdtemp(dir=tmp_path)), small_index, own_site=own)
+        try:
+            told = web.ask(film(), role=Role.RESEARCHER, k="50", view="any", **asked)
+            if told.status_code != 201:
+                return told.status_code, set()
+            return 201, {one["site_name"] for one in told.get_json()["answer"]["neighbours"]}
+        finally:
+            web.close()
+
+    _, everywhere = sites(None)
+    named = sorted(site for site in everywhere if site)
+    assert sites(None, other_sites="1")[0] == 400
+    assert sites(named[0], other_sites="1") == (201, {*named[1:]})
+    assert sites(named[0]) == (201, everywhere)
+    assert sites("a hospital that the archive does not have", other_sites="1") == (201, {*named})
+
+
+def test_a_file_under_another_name_is_refused(web: Web) -> None:
+    body = multipart([("x", film())], {}).replace(b'name="files"', b'name="scans"')
+    told = web.client.post(f"{API}/queries", data=body, headers=web.headers(Role.CLINICIAN), base_url=HOST, content_type=MULTIPART)  # fmt: skip
+    assert told.status_code == 400 and "'files'" in told.get_json()["detail"]
 
 
 def test_a_zip_bomb_costs_nothing(web: Web) -> None:

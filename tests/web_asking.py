@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from embed.shared import Piece, SharedBytes
 from tests.films import dicom_bytes, phantom
 from tests.web_guarded import HOST, config
 from web import create_app
@@ -92,6 +94,15 @@ def multipart(files: Iterable[tuple[str, bytes]], form: Mapping[str, str]) -> by
     begun = b"--" + BOUNDARY.encode()
     said = (b"\r\nContent-Disposition: form-data; " + what.encode() + b"\r\n\r\n" + data for what, data in parts)
     return b"".join(begun + part + b"\r\n" for part in said) + begun + b"--\r\n"
+
+
+def pieces(*files: bytes) -> tuple[Piece, ...]:
+    """Files as an upload holds them."""
+    shared = SharedBytes()
+    for data in files:
+        shared.write(data)
+    ends = list(accumulate(map(len, files)))
+    return tuple(Piece(shared, end - len(data), len(data)) for data, end in zip(files, ends, strict=True))
 
 
 def film(seed: int = 100, **attributes: Any) -> bytes:

@@ -57,8 +57,8 @@ def serve(config: Config, port: int) -> None:
             settings = {
                 "bind": f"{config.host}:{port}",
                 "workers": 1,
-                "worker_class": "gthread",
-                "threads": 8,
+                "worker_class": "web.worker.PatientThreads",
+                "threads": 32,
                 "timeout": 120,
                 "accesslog": None,
                 "loglevel": "warning",

@@ -6,8 +6,9 @@ from flask import Blueprint, Response, current_app, g, render_template, request,
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, Gone, NotFound
 
-from embed.frames import Frames
+from embed.asked import Frames
 from web import filters, lightbox, problems, uploads
+from web.config import Access
 from web.held import HeldQuery
 from web.openapi import document
 from web.present import case_document, snapshot_document
@@ -32,7 +33,7 @@ def ask() -> ResponseReturnValue:
     room: uploads.Room = current_app.extensions["likewise.room"]
     most = service().config.upload_mb * 1024 * 1024
     with room.taken(most if request.content_length is None else request.content_length):
-        files = uploads.contents(request.files.getlist("files"))
+        files = uploads.contents(request.files)
         query = HeldQuery(g.principal.id, _asked(), _purpose(), files=files)
         return _begun(query)
 
@@ -130,12 +131,12 @@ def ready() -> ResponseReturnValue:
 
 @blueprint.get("/openapi.json")
 def openapi() -> ResponseReturnValue:
-    return document()
+    return _document()
 
 
 @blueprint.get("/docs")
 def docs() -> ResponseReturnValue:
-    return render_template("api.html", document=document())
+    return render_template("api.html", document=_document())
 
 
 @blueprint.get("/metrics")
@@ -145,6 +146,10 @@ def metrics() -> ResponseReturnValue:
 
 
 # --- helpers
+
+
+def _document() -> dict[str, Any]:
+    return document(is_open=service().config.access is Access.DEMO)
 
 
 def _begun(query: HeldQuery) -> ResponseReturnValue:

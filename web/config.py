@@ -42,6 +42,7 @@ class Config:
     query_minutes: int = 15
     queries_held: int = 64
     samples: Path | None = None
+    own_site: str | None = None  # as the archive calls the hospital whose scans are uploaded
     host: str = "127.0.0.1"
 
     @classmethod

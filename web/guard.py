@@ -1,6 +1,6 @@
 """What every request passes before a view sees it: who asks, whether it may, and whether its own page asked.
 
-In this order: the place (demo), the name, the role, the origin, the size, the rate. Whatever is in doubt is refused.
+In this order: the place (demo), the name, the role, the size, the origin, the rate. Whatever is in doubt is refused.
 """
 
 import logging
@@ -57,6 +57,7 @@ class Guard:
         self._config = config
         self._keys = ApiKeys(config.api_keys) if config.api_keys is not None else None
         self._wrong_keys = limits.WrongCredentials()
+        self._bodies = limits.Bodies(app)
         app.before_request(self.admit)
         app.after_request(name_request)
         app.register_error_handler(AuditError, self.unavailable)
@@ -74,9 +75,10 @@ class Guard:
         roles = roles_of(request.method, request.url_rule)
         if not permitted(g.principal, roles):
             return self.refuse()
+        limits.check_size(self._config.upload_mb * 1024 * 1024)
+        self._bodies.enter()
         if g.principal is not None:
             csrf.check(request, self._config.secret_key, g.principal, session.get("sid", ""))
-        limits.check_size(self._config.upload_mb * 1024 * 1024)
         return None
 
     def authenticate(self) -> Principal | None:

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from embed.scan import Scan
+from embed.asked import Frames
+from embed.scan import Scan, ScanError
+from embed.shared import Piece
 from index.case import Case
 
-BYTES_HELD = 2**30  # of uploaded files together; the oldest give way, and can then only be looked at small
+BYTES_HELD = 2**30  # of uploads together; the oldest give way, and can then only be looked at small
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,10 @@ class HeldQuery:
     owner: str
     asked: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)  # parameters besides the files
     purpose: str | None = field(default=None, repr=False)
-    files: tuple[bytes, ...] = field(default=(), repr=False)
+    files: tuple[Piece, ...] = field(default=(), repr=False)  # with all their headers: only until `frames` are made
+    frames: Frames | None = field(default=None, repr=False)
+    unviewable: ScanError | None = field(default=None, repr=False)  # why there are no frames
+    looking: threading.Lock = field(default_factory=threading.Lock, repr=False)  # over making the frames
     case: Case | None = field(default=None, repr=False)
     scans: tuple[Scan, ...] = field(default=(), repr=False)
     preview: bytes = field(default=b"", repr=False)
@@ -39,6 +44,9 @@ class HeldQuery:
     snapshot_seen: str = ""  # the last whose answer was recorded in the audit
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))  # 128 bits
     until: float = 0.0
+
+    def bytes_held(self) -> int:
+        return sum(map(len, self.files)) + (self.frames.pixels.nbytes if self.frames else 0)
 
 
 class HeldQueries:
@@ -49,13 +57,10 @@ class HeldQueries:
         *,
         minutes: float,
         count: int,
-        gone: Callable[[str], None] = lambda query_id: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`gone` is told the id of each query that is forgotten."""
         self._seconds = 60.0 * minutes
         self._count = count
-        self._gone = gone
         self._clock = clock
         self._lock = threading.Lock()
         self._held: dict[str, HeldQuery] = {}  # the oldest first
@@ -69,12 +74,17 @@ class HeldQueries:
             while len(self._held) > self._count:
                 most = Counter(held.owner for held in self._held.values()).most_common(1)[0][0]
                 self._forget(next(held.id for held in self._held.values() if held.owner == most))
+        self.make_room(query)
+        return query
+
+    def make_room(self, query: HeldQuery) -> None:
+        """Where all together are too large, the oldest lose what a viewer would show of them; `query` does not."""
+        with self._lock:
             total = 0
             for held in reversed(self._held.values()):
-                total += sum(map(len, held.files))
+                total += held.bytes_held()
                 if total > BYTES_HELD and held is not query:
-                    held.files = ()
-        return query
+                    held.files, held.frames = (), None
 
     def get(self, query_id: str, owner: str) -> HeldQuery | None:
         """The owner's query; nobody else's, and none that is over."""
@@ -95,9 +105,9 @@ class HeldQueries:
             self._sweep()
 
     def count_and_bytes(self) -> tuple[int, int]:
-        """(queries, bytes of their uploaded files) that are held now."""
+        """(queries, bytes of their uploaded files and of the pictures made of them) that are held now."""
         with self._lock:
-            return len(self._held), sum(len(data) for held in self._held.values() for data in held.files)
+            return len(self._held), sum(held.bytes_held() for held in self._held.values())
 
     def _sweep(self) -> None:
         now = self._clock()
@@ -105,5 +115,6 @@ class HeldQueries:
             self._forget(query_id)
 
     def _forget(self, query_id: str) -> None:
-        if self._held.pop(query_id, None) is not None:
-            self._gone(query_id)
+        over = self._held.pop(query_id, None)
+        if over is not None:  # whoever still has it in hand, waiting to be worked on, has nothing of the patient's
+            over.files, over.frames = (), None

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from embed.frames import Frames
+from embed.asked import Frames
 
 BYTES_KEPT = 768 * 2**20  # two or three large CT series
 

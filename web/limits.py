@@ -1,5 +1,6 @@
-"""How much one principal may ask, and how large a request may be. Counted in each server process by itself."""
+"""How much one principal may ask, how large a request may be, and how slow. Counted in each server process by itself."""
 
+import threading
 import time
 from http import HTTPStatus
 
@@ -8,12 +9,14 @@ from flask_limiter import Limiter
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from werkzeug.exceptions import RequestEntityTooLarge, TooManyRequests
+from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable, TooManyRequests
 from werkzeug.wrappers import Response
 
+from web.patience import PatientInput
 from web.permissions import API, UPLOADS, route_key
 
 SMALL_BODY_BYTES = 1_000_000  # of every request that is no upload
+BODIES_AT_ONCE = 16  # of the 32 threads, so that there are always some for all else
 
 # A person who works fast stays far below; each process counts alone, so that N processes allow up to N times as much.
 QUERIES = "30 per minute"
@@ -50,6 +53,29 @@ def install(app: Flask, *, enabled: bool) -> None:
         return response
 
 
+class Bodies:
+    """How many requests with a body are worked on at a time: each holds a thread for as long as its client sends."""
+
+    def __init__(self, app: Flask, *, at_once: int = BODIES_AT_ONCE) -> None:
+        self._free = threading.Semaphore(at_once)
+        app.teardown_request(self.leave)
+
+    def enter(self) -> None:
+        """To be called before a body is read, which from then on must come at a pace. Raises `ServiceUnavailable`."""
+        if not request.content_length and "Transfer-Encoding" not in request.headers:
+            return
+        if not self._free.acquire(blocking=False):
+            raise ServiceUnavailable("too many scans are being uploaded now; try again in a moment", retry_after=5)
+        g.holds_a_body = True
+        connection = request.environ.get("gunicorn.socket")
+        if connection is not None:
+            request.environ["wsgi.input"] = PatientInput(request.environ["wsgi.input"], connection)
+
+    def leave(self, error: BaseException | None = None) -> None:
+        if g.pop("holds_a_body", False):
+            self._free.release()
+
+
 def check_size(upload_bytes: int) -> None:
     """Bounds what will be read of the request's body. Raises `RequestEntityTooLarge` if it says that it is larger."""
     key = route_key(request.method, request.url_rule.rule) if request.url_rule else ""
@@ -69,7 +95,7 @@ class WrongCredentials:
     def check(self, address: str) -> None:
         """Raises `TooManyRequests`."""
         if not self._counts.test(self._limit, address):
-            raise TooManyRequests("too many wrong API keys came from this address; wait a minute")
+            raise TooManyRequests("too many wrong API keys came from this address; wait a minute", retry_after=60)
 
     def count(self, address: str) -> None:
         self._counts.hit(self._limit, address)

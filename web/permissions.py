@@ -26,6 +26,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "GET /": CLINICAL,
     "GET /case/<>": CLINICAL,
     "GET /samples/<>": CLINICAL,  # of a demonstration
+    "POST /watch": CLINICAL,  # an open page's own question: which of its cases were withdrawn
     f"GET {API}/health": PUBLIC,
     f"GET {API}/ready": PUBLIC,
     f"GET {API}/openapi.json": EVERYONE,

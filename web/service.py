@@ -1,20 +1,20 @@
 """What the routes ask of the product: read, encode, search and look up, each step timed and audited."""
 
+import contextlib
 import hashlib
 import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from werkzeug.exceptions import BadRequest, Conflict, Gone, NotFound
 
-from embed.frames import BytesRequest, FileRequest, Frames, answer
-from embed.read import ReadAnswer
+from embed.asked import BytesRequest, FileRequest, Frames, ReadAnswer
 from embed.sandbox import IsolatedWorkers
 from embed.scan import Scan, ScanError
 from index.archive_files import is_remote
@@ -34,6 +34,7 @@ from web.question import Given, question_of
 from web.refs import CaseRef, parse
 from web.stages import Stages
 
+DECODER = "embed.frames:answer"  # by name, so that no decoder is loaded here
 THREADS = 4  # queries worked on at a time that nobody waits for
 IDENTICAL = (
     0.995  # similarity from which a hit is withheld from clinicians: two films of two people are never that alike
@@ -52,6 +53,7 @@ class Running:
     readers: Workers  # of uploads
     decoders: Workers  # for viewers: a large CT must not keep a film waiting
     pool: ThreadPoolExecutor
+    tidying: ThreadPoolExecutor  # one thread: where all is busy it may take its time
     pid: int = field(default_factory=os.getpid)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -73,7 +75,7 @@ class Service:
         self.config = config
         self.stages = Stages()
         self.lightbox = Lightbox()
-        self.held = HeldQueries(minutes=config.query_minutes, count=config.queries_held, gone=self.lightbox.drop)
+        self.held = HeldQueries(minutes=config.query_minutes, count=config.queries_held)
         self._audit = audit
         self._lock = threading.Lock()
         self._running: Running | None = None
@@ -86,9 +88,9 @@ class Service:
         with self._lock:
             if self._running is None or self._running.pid != os.getpid():
                 live = LiveIndex(self.config.index, self.config.secret_key)
-                readers: Workers = IsolatedWorkers(answer, workers=max(2, os.cpu_count() or 1))
-                decoders: Workers = IsolatedWorkers(answer, workers=1)
-                self._running = Running(live, readers, decoders, ThreadPoolExecutor(THREADS))
+                readers: Workers = IsolatedWorkers(DECODER, workers=max(2, os.cpu_count() or 1))
+                decoders: Workers = IsolatedWorkers(DECODER, workers=1)
+                self._running = Running(live, readers, decoders, ThreadPoolExecutor(THREADS), ThreadPoolExecutor(1))
                 threading.Thread(target=self._tend, args=[self._running], daemon=True).start()
             return self._running
 
@@ -100,7 +102,8 @@ class Service:
         running, self._running = self._running, None
         if running is not None:
             running.ended.set()
-            running.pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (running.pool, running.tidying):
+                pool.shutdown(wait=False, cancel_futures=True)
             running.readers.close()
             running.decoders.close()
 
@@ -153,14 +156,9 @@ class Service:
         """Raises `Gone`, `NotFound`, `Conflict` or `ScanError`."""
         if query.case is not None:
             return self.case_frames(*self._require_visible(query.case.case_id))
-        files = query.files
-        if not files:
-            raise Gone("too many scans were uploaded since; send this one again to look at it")
-        frames = self.lightbox.frames(query.id, lambda: self._decoded(BytesRequest(files, None)))
-        if self.held.get(query.id, query.owner) is None:
-            self.lightbox.drop(query.id)
-            raise Gone(OVER)
-        return frames
+        if query.state == "reading":
+            raise NotFound("there are no pictures of it yet")
+        return self._frames_kept(query)
 
     # --- cases
 
@@ -238,7 +236,35 @@ class Service:
         shown = self._answered(query, query.asked, principal)
         self._recorded("query", query, shown, query.asked, principal=principal, request_id=request_id)
         query.state = "done"
+        running.tidying.submit(self._tidy, query)
         return shown.document
+
+    def _tidy(self, query: HeldQuery) -> None:
+        """As soon as there is an answer, only pictures of an upload are kept: no header outlives this."""
+        if query.files and self.held.get(query.id, query.owner) is query:
+            with contextlib.suppress(ScanError, Gone):  # who looks at it is told
+                self._frames_kept(query)
+        query.files = ()
+
+    def _frames_kept(self, query: HeldQuery) -> Frames:
+        """The pictures of an upload, which take the place of its files. Raises `Gone` or `ScanError`."""
+        with query.looking:
+            frames, files = query.frames, query.files
+            if query.unviewable is not None:
+                raise query.unviewable
+            if frames is not None:
+                return frames
+            if not files:
+                raise Gone("too many scans were uploaded since; send this one again to look at it")
+            try:
+                query.frames = frames = self._decoded(BytesRequest(files, None))
+            except ScanError as error:
+                query.unviewable = error
+                raise
+            finally:
+                query.files = ()
+        self.held.make_room(query)
+        return frames
 
     def _answered(self, query: HeldQuery, given: Given, principal: Principal) -> Shown:
         """An answer from one snapshot, whole."""
@@ -247,6 +273,8 @@ class Service:
         kind = self._kind(query, opened)
         reader = self.reader(opened, principal)
         question = question_of(given, opened, kind, is_researcher=reader.sees_identifiers)
+        if query.case is None:
+            question = self._of_this_site(question, opened, kind)
         with self.stages.timed("searching"):
             if query.case is not None:
                 found = engine.query_case(query.case.case_id, question)
@@ -261,6 +289,17 @@ class Service:
             shown = [one for one in shown if one.case.case_id not in alike]
         document = answer_document(found, reader, withheld=len(withheld), shown=shown)
         return Shown(document, opened, tuple(one.case.case_id for one in shown), withheld)
+
+    def _of_this_site(self, question: Question, opened: Opened, kind: str) -> Question:
+        """An upload is of the server's own hospital, unless the question says of which it is."""
+        own, archive = self.config.own_site, opened.engine.archives.get(kind)
+        if own is None or archive is None or not question.other_sites or question.sites:
+            return question
+        if own in archive.sites.names:
+            return replace(question, sites=(own,))
+        # No case is of a hospital that the archive does not have, unless its site is unknown.
+        conditions = [question.where, "site is not null"]
+        return replace(question, other_sites=False, where=" and ".join(f"({one})" for one in conditions if one))
 
     def _kind(self, query: HeldQuery, opened: Opened) -> str:
         if query.case is None:

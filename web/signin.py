@@ -5,11 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-import requests
-from authlib.integrations.flask_client import OAuth, OAuthError
 from flask import Blueprint, Flask, current_app, g, redirect, request, session, url_for
 from flask.sessions import SessionMixin
-from joserfc.errors import JoseError
 from werkzeug.exceptions import BadRequest, Forbidden, ServiceUnavailable
 from werkzeug.wrappers import Response
 
@@ -37,6 +34,8 @@ class OpenIdProvider:
         """Asks nothing yet, so that a server starts while its provider is away. Raises ValueError for a plain-text issuer."""
         if urlsplit(issuer).scheme != "https" and urlsplit(issuer).hostname not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError(f"the OpenID issuer {issuer} has to be https")
+        from authlib.integrations.flask_client import OAuth  # slow to import, and no other way in needs it
+
         self.issuer = issuer
         self._client_id = client_id
         self._roles_claim = roles_claim
@@ -60,6 +59,10 @@ class OpenIdProvider:
 
     def claims(self) -> Mapping[str, Any]:
         """The ID token's, once everything about it has been checked. Raises `BadRequest` or `ServiceUnavailable`."""
+        import requests
+        from authlib.integrations.flask_client import OAuthError
+        from joserfc.errors import JoseError
+
         self._metadata()
         wanted = {
             "iss": {"essential": True, "values": [self.issuer]},
@@ -100,6 +103,8 @@ class OpenIdProvider:
         return f"{there}{join}{urlencode({'client_id': self._client_id, 'post_logout_redirect_uri': back})}"
 
     def _metadata(self) -> dict[str, Any]:
+        import requests
+
         try:
             found: dict[str, Any] = self._client.load_server_metadata()
         except (requests.RequestException, ValueError) as error:

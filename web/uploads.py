@@ -1,32 +1,52 @@
 """Uploaded bodies stay in memory: never a temporary file, never a file name, and not too many at a time."""
 
-import io
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any, cast
 
 from flask import Request
-from werkzeug.datastructures import FileStorage
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import BadRequest, ServiceUnavailable
+from werkzeug.formparser import FormDataParser
+
+from embed.shared import Piece
+from web.multipart import read_form
 
 MOST_FILES = 4000  # slices of a large CT study
 AT_ONCE = 3  # uploads of the largest size; of films some hundred
+FIELD = "files"  # what scans are sent as
+
+
+class MemoryForm(FormDataParser):
+    """Werkzeug would write parts above half a megabyte to a temporary file, in the clear."""
+
+    def _parse_multipart(
+        self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str]
+    ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]:
+        boundary = options.get("boundary", "").encode("ascii", "replace")
+        most_parts, most_bytes = self.max_form_parts, self.max_form_memory_size
+        assert most_parts is not None and most_bytes is not None
+        form = read_form(stream, boundary, most_parts=most_parts, most_field_bytes=most_bytes)
+        files = [(name, FileStorage(cast(IO[bytes], InPlace(piece)), "", name)) for name, piece in form.files]
+        return stream, self.cls(form.fields), self.cls(files)
 
 
 class MemoryRequest(Request):
-    """Werkzeug would write parts above half a megabyte to a temporary file, in the clear."""
+    """A request whose files stay where they came to lie in memory."""
 
     max_form_parts = MOST_FILES + 50
+    form_data_parser_class = MemoryForm
 
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,
-        content_type: str | None,
-        filename: str | None = None,
-        content_length: int | None = None,
-    ) -> IO[bytes]:
-        return io.BytesIO()
+
+class InPlace:
+    """What stands for a file's stream in Werkzeug's eyes."""
+
+    def __init__(self, piece: Piece) -> None:
+        self.piece = piece
+
+    def close(self) -> None:
+        """It is gone once nobody holds it."""
 
 
 class Room:
@@ -51,9 +71,13 @@ class Room:
                 self._taken -= count
 
 
-def contents(files: Iterable[FileStorage]) -> tuple[bytes, ...]:
-    """What the parts hold; their names are dropped here. Raises `BadRequest` where there is none, or too many."""
-    found = tuple(data for part in files if (data := _content(part)))
+def contents(files: MultiDict[str, FileStorage]) -> tuple[Piece, ...]:
+    """The files of a form. Raises `BadRequest` where there is none, or too many, or one under another field's name."""
+    strangers = sum(name != FIELD for name in files)
+    if strangers:  # they would be held, and counted nowhere
+        raise BadRequest(f"a file was sent under another name than {FIELD!r}; send every file of the scan under that")
+    streams: list[Any] = [part.stream for part in files.getlist(FIELD)]
+    found = tuple(stream.piece for stream in streams if len(stream.piece))
     if not found:
         raise BadRequest(
             "no file was sent, or only empty ones; send one scan as DICOM, PNG or JPEG, or a CT study as files or a zip"
@@ -61,10 +85,3 @@ def contents(files: Iterable[FileStorage]) -> tuple[bytes, ...]:
     if len(found) > MOST_FILES:
         raise BadRequest(f"{len(found)} files were sent; one study at a time, of at most {MOST_FILES}")
     return found
-
-
-def _content(part: FileStorage) -> bytes:
-    """Without a copy: `getvalue` hands out the buffer itself."""
-    stream = part.stream
-    assert isinstance(stream, io.BytesIO)
-    return stream.getvalue()

@@ -1,12 +1,14 @@
-"""The real application in Debian's Chromium, for one person's demonstration. `make test-browser` runs them."""
+"""The real application in Debian's Chromium. `make test-browser` runs them."""
 
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from flask import Flask
 from werkzeug.serving import make_server
 
 from tests.conftest import missing, need_module
@@ -54,33 +56,48 @@ def site(small_index: Path, tmp_path_factory: pytest.TempPathFactory, chromium: 
     (folder / "samples").mkdir()
     (folder / "samples" / "first-sample.dcm").write_bytes(film())
     app = create_app(demo_config(small_index, folder, samples=folder / "samples"))
+    with serving(app) as address:
+        yield address
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """The address at which an app is served meanwhile."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    app.extensions["likewise.service"].close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        app.extensions["likewise.service"].close()
 
 
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the browser complained of on the page: errors of scripts, and what the content security policy stopped."""
-    return []
-
-
-@pytest.fixture(params=[WIDE], ids=["wide"])
-def page(request: pytest.FixtureRequest, browser: "Browser", site: str, complaints: list[str]) -> Iterator["Page"]:
-    """The search page, freshly opened, at 1280×1024 or as a test asks. A script's error fails the test."""
-    width, height = request.param
-    context = browser.new_context(viewport={"width": width, "height": height})
+@contextmanager
+def browsing(browser: "Browser", *sites: str, size: tuple[int, int] = WIDE, **settings: Any) -> Iterator["Page"]:
+    """A page of its own. It fails for an error of a script, for what the content security policy stopped, and for a request to
+    other than `sites`.
+    """
+    complaints: list[str] = []
+    width, height = size
+    context = browser.new_context(viewport={"width": width, "height": height}, **settings)
     made = context.new_page()
     made.set_default_timeout(WAIT_MS)
     made.on("pageerror", lambda error: complaints.append(str(error)))
     made.on("console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None)
-    made.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith((site, "blob:", "data:")) else None)  # fmt: skip
-    made.goto(site)
-    yield made
-    context.close()
+    made.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith((*sites, "blob:", "data:")) else None)  # fmt: skip
+    try:
+        yield made
+    finally:
+        context.close()
     assert complaints == []
+
+
+@pytest.fixture(params=[WIDE], ids=["wide"])
+def page(request: pytest.FixtureRequest, browser: "Browser", site: str) -> Iterator["Page"]:
+    """The search page, freshly opened, at 1280×1024 or as a test asks."""
+    with browsing(browser, site, size=request.param) as made:
+        made.goto(site)
+        yield made

@@ -2,7 +2,7 @@
 
 import io
 import json
-import time
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,44 +12,14 @@ import numpy as np
 import pytest
 
 from tests.browser.conftest import PHONE, SOFTWARE, WIDE
+from tests.browser.steps import answered, grey_levels, open_viewer, send, until, violations, watch_parts
 from tests.films import phantom, png_bytes
 from tests.web_app import film
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, FileChooser, Page, Route
 
 SIZES = pytest.mark.parametrize("page", [WIDE, PHONE], ids=["wide", "phone"], indirect=True)
-
-
-def send(page: "Page", data: bytes | None = None, name: str = "Doe^Jane.dcm") -> None:
-    page.set_input_files("#files", {"name": name, "mimeType": "application/octet-stream", "buffer": data or film()})
-
-
-def answered(page: "Page") -> None:
-    page.wait_for_selector(".card")
-
-
-def watch_parts(page: "Page") -> None:
-    """Write down the name and file name of each part of what is sent, into `window.parts`."""
-    page.evaluate(
-        """() => { window.parts = []; const append = FormData.prototype.append;
-        FormData.prototype.append = function (name, part, file) {
-          window.parts.push([name, file ?? part.name]); return append.apply(this, arguments) } }"""
-    )
-
-
-def until(page: "Page", condition: str, argument: object = None) -> None:
-    """Wait for a condition in JavaScript. Playwright's own way needs `eval`, which the page's policy forbids."""
-    deadline = time.monotonic() + 30
-    while not page.evaluate(condition, argument):
-        assert time.monotonic() < deadline, f"never came: {condition}"
-        page.wait_for_timeout(50)
-
-
-def violations(page: "Page") -> list[str]:
-    from axe_playwright_python.sync_playwright import Axe
-
-    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in Axe().run(page).response["violations"]]
 
 
 def change_answers(page: "Page", change: Callable[[dict[str, Any]], None]) -> None:
@@ -66,23 +36,6 @@ def change_answers(page: "Page", change: Callable[[dict[str, Any]], None]) -> No
         route.fulfill(response=response, body=json.dumps(told))
 
     page.route(lambda url: "/api/v1/queries/" in url and "/preview" not in url and "/frames" not in url, on_the_way)
-
-
-def grey_levels(page: "Page", pane: int = 0) -> list[int]:
-    """The canvas as it is seen: red of every tenth pixel of its middle row."""
-    levels: list[int] = page.evaluate(
-        """pane => { const canvas = document.querySelectorAll('.pane canvas')[pane];
-        const row = canvas.getContext('2d').getImageData(0, canvas.height >> 1, canvas.width, 1).data;
-        return Array.from(row).filter((_, n) => n % 40 === 0) }""",
-        pane,
-    )
-    return levels
-
-
-def open_viewer(page: "Page", place: str = ".card .picture") -> None:
-    page.locator(place).first.click()
-    page.wait_for_selector("dialog[data-ready]")
-    page.wait_for_timeout(300)
 
 
 # --- ways in
@@ -107,6 +60,43 @@ def test_a_folder_is_sent_without_what_file_managers_leave_in_it(page: "Page", t
     page.set_input_files("#folder", tmp_path)
     answered(page)
     assert page.evaluate("window.parts") == [["files", "scan-0"]]
+
+
+def test_several_files_are_one_question(page: "Page") -> None:
+    files = [film(), b"a letter, not a scan"]
+    page.set_input_files("#files", [{"name": f"{n}", "mimeType": "", "buffer": data} for n, data in enumerate(files)])
+    answered(page)
+    assert "file" in page.locator(".warnings").inner_text()  # the one that was left out
+
+
+def test_a_scan_is_sent_compared_and_left_by_keyboard_alone(page: "Page") -> None:
+    choosers: list[FileChooser] = []
+    page.on(
+        "filechooser", lambda chooser: choosers.append(chooser)
+    )  # before the key is pressed, or the browser opens its own window
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "choose-files":
+            break
+    page.keyboard.press("Enter")
+    for _ in range(200):
+        if choosers:
+            break
+        page.wait_for_timeout(50)
+    choosers[0].set_files({"name": "x.dcm", "mimeType": "", "buffer": film()})
+    answered(page)
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('aria-label')") == "Compare case 1 with your scan":
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[data-ready]")
+    page.keyboard.press("i")
+    until(page, "document.querySelector('.pane-said').innerText.includes('inverted')")
+    page.keyboard.press("r")
+    until(page, "!document.querySelector('.pane-said').innerText.includes('inverted')")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
 
 
 def test_a_dropped_file_is_answered(page: "Page") -> None:
@@ -221,10 +211,10 @@ def test_nearness_is_told_in_words(page: "Page") -> None:
     send(page)
     answered(page)
     assert page.locator(".nearness").all_inner_texts()[:4] == [
-        "closer than 97 % of the archive’s own nearest pairs",
-        "at least as close as all of the archive’s own nearest pairs",
-        "less close than 99 % of the archive’s own nearest pairs",
-        "how near that is for this archive was not measured",
+        "Very close: closer than 97 % of the archive’s own best matches",
+        "Very close: as close as the archive’s own best matches",
+        "Hardly alike: less close than 99 % of the archive’s own best matches",
+        "How close that is for this archive was not measured",
     ]
 
 
@@ -242,7 +232,9 @@ def test_a_share_has_its_interval_its_denominator_and_the_archive_beside_it(page
     assert "not recorded of 2" in died
     assert "10 of 40 known (25 %)" in died
     assert boxes.nth(0).locator(".bar .dot").get_attribute("cx") == "74"  # 8 + 0.25 × (280 − 16)
-    assert "Too few to say anything: known of 4 of 10" in boxes.nth(1).inner_text()
+    too_few = boxes.nth(1).inner_text()
+    assert "Too few to say anything" in too_few
+    assert "Known of 4 of 10; not recorded of 6" in too_few
     assert boxes.nth(1).locator(".bar .dot").count() == 0
 
 
@@ -254,7 +246,7 @@ def test_warnings_stand_before_the_answer_and_what_was_withheld_is_told(page: "P
     send(page)
     answered(page)
     warnings = page.locator(".warnings")
-    assert "2 reasons" in warnings.inner_text()
+    assert "reasons" in warnings.inner_text()
     assert "1 case left out for being almost this very picture" in warnings.inner_text()
     assert "<b>The query is unlike the archive.</b>" in warnings.inner_text()  # as text, not as markup
     above = page.evaluate("document.querySelector('.warnings').getBoundingClientRect().bottom <= document.querySelector('.outcome-panel').getBoundingClientRect().top")  # fmt: skip
@@ -392,8 +384,8 @@ def test_presets_of_a_ct_set_both_windows(page: "Page") -> None:
     send(page)
     answered(page)
     open_viewer(page)
-    page.get_by_role("button", name="lung").click()
-    until(page, "[...document.querySelectorAll('.pane-said')].every(one => one.innerText.includes('level -600, width 1500'))")  # fmt: skip
+    page.get_by_role("button", name="Lung").click()
+    until(page, "[...document.querySelectorAll('.pane-said')].every(one => one.innerText.includes('level −600, width 1500'))")  # fmt: skip
 
 
 def test_without_webgl_the_processor_draws(chromium: str, browser: "Browser", site: str) -> None:
@@ -474,10 +466,39 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(page: "Page") ->
     assert violations(page) == []
 
 
+@SIZES
 @pytest.mark.parametrize("path", ["intended-use", "signed-out", "api/v1/docs", "no-such-page"])
 def test_axe_finds_nothing_on_the_other_pages(page: "Page", site: str, path: str) -> None:
     page.goto(site + path)
     assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@SIZES
+def test_axe_finds_nothing_where_a_scan_cannot_be_used(page: "Page") -> None:
+    send(page, b"this is no scan at all")
+    page.locator("#failure").wait_for(state="visible")
+    assert violations(page) == []
+
+
+def test_the_pdf_has_its_pictures_on_a_few_pages(page: "Page") -> None:
+    send(page)
+    answered(page)
+    pdf = page.pdf(format="A4")
+    assert pdf.startswith(b"%PDF")
+    assert pdf.count(b"/Subtype /Image") >= 7  # the scan and six cases
+    assert 1 <= len(re.findall(rb"/Type /Page\b", pdf)) <= 3
+
+
+def test_what_is_no_chest_film_is_told_first(page: "Page") -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (400, 300), np.uint8)
+    send(page, png_bytes(noise), "hand.png")
+    answered(page)
+    first = page.locator(".warnings.grave li").first
+    assert first.inner_text().startswith("This does not look like a frontal chest film.")
+    said = page.locator(".warnings li").all_inner_texts()
+    assert len(said) == len(set(said))
+    assert sum("frontal chest film" in one for one in said) == 1
 
 
 def test_print_leaves_out_what_only_a_screen_needs(page: "Page") -> None:

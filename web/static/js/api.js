@@ -53,6 +53,11 @@ export function forget(id) {
   return call(queryBase(id), { method: "DELETE", keepalive: true }).catch(() => undefined);
 }
 
+/** {gone: which of these cases may be shown no more, over: whether the question is, snapshot: the name of the one served}. */
+export function stillShown(query, refs) {
+  return call(`${ROOT}/watch`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ query, refs }) });
+}
+
 export const filters = () => call(`${API}/filters`);
 
 export async function sampleFile(number, { signal }) {
@@ -61,8 +66,8 @@ export async function sampleFile(number, { signal }) {
   return response.blob();
 }
 
-async function call(path, { method = "GET", signal, headers: more = {}, keepalive } = {}) {
-  const response = await fetch(path, { method, signal, keepalive, credentials: "same-origin", headers: { ...headers(), ...more } }).catch(rethrow);
+async function call(path, { method = "GET", signal, headers: more = {}, keepalive, body } = {}) {
+  const response = await fetch(path, { method, signal, keepalive, body, credentials: "same-origin", headers: { ...headers(), ...more } }).catch(rethrow);
   if (response.status === 204) return null;
   const told = await response.json().catch(() => null);
   if (!response.ok || told === null) throw problem(response.status, told, response.headers.get("X-Request-ID"));
@@ -80,7 +85,8 @@ function problem(status, told, requestId) {
     413: "This is more than the server takes at once. Send one study, or only its series of the chest.",
     429: "Too many requests in a short time. Wait a minute, then try again.",
   };
-  return new Problem({ title: "The server could not do this", detail: known[status], request_id: requestId, ...(told ?? {}), status });
+  const found = { title: "The server could not do this", detail: known[status], request_id: requestId, ...(told ?? {}), status };
+  return new Problem(status === 401 ? { ...found, title: "You are signed out", detail: known[401] } : found);
 }
 
 function unreachable() {

@@ -5,7 +5,7 @@ import * as words from "./words.js";
 
 export function cards(answer, { onOpen, onAsk }) {
   if (!answer.neighbours.length) return el("p", { class: "empty" }, "No case is left under these filters. Take one of them off.");
-  return el("section", { "aria-labelledby": "cards-title" }, el("h2", { id: "cards-title", class: "visually-hidden" }, "The cases"), el("ol", { class: "cards" }, answer.neighbours.map((one) => el("li", {}, card(one, answer, onOpen, onAsk)))));
+  return el("section", { "aria-labelledby": "cards-title" }, el("h2", { id: "cards-title", class: "visually-hidden" }, "The cases"), el("ol", { class: "cards" }, answer.neighbours.map((one) => el("li", { "data-ref": one.ref }, card(one, answer, onOpen, onAsk)))));
 }
 
 function card(one, answer, onOpen, onAsk) {
@@ -25,6 +25,11 @@ function card(one, answer, onOpen, onAsk) {
       el("p", { class: "card-actions" }, el("button", { type: "button", class: "plain", "aria-label": `Search from case ${one.rank}`, onclick: () => onAsk(one) }, "Search from this case")),
     ),
   );
+}
+
+/** In the place of a case that may be shown no more. */
+export function withdrawn() {
+  return el("p", { class: "empty" }, "This case is no longer shown: it was withdrawn, or the archive was renewed.");
 }
 
 /** A picture, or words in its place where there is none. */

@@ -1,6 +1,7 @@
 // The window in which a scan and a case are looked at side by side. The viewer itself (cornerstone3D) is loaded when first wanted.
 import { caseBase, queryBase } from "./api.js";
 import { el, replace } from "./dom.js";
+import { capital, percent } from "./words.js";
 
 const VIEWER = new URL("../viewer/viewer.js", import.meta.url).href;
 const ZOOM = 1.25;
@@ -8,7 +9,7 @@ const PAN_PIXELS = 40;
 const TOOLS = [["window", "Window"], ["zoom", "Zoom"], ["pan", "Pan"]];
 
 /** `neighbour` null: the scan alone. `neighbours`: those that can be turned to. */
-export async function compare({ id, neighbour, neighbours }) {
+export function compare({ id, neighbour, neighbours, onClose }) {
   const opener = document.activeElement;
   const dialog = el("dialog", { class: "viewer", "aria-labelledby": "viewer-title" });
   document.body.append(dialog);
@@ -17,9 +18,11 @@ export async function compare({ id, neighbour, neighbours }) {
     shown.end();
     dialog.remove();
     if (opener?.isConnected) opener.focus();
+    onClose();
   });
   dialog.showModal();
-  await shown.show(neighbour);
+  void shown.show(neighbour);
+  return { close: () => dialog.close(), shows: (ref) => shown.ref === ref };
 }
 
 class Comparison {
@@ -36,6 +39,8 @@ class Comparison {
   async show(neighbour) {
     this.end();
     const turn = this.turn;
+    this.ref = neighbour?.ref ?? null;
+    delete this.dialog.dataset.ready;
     this.panes = [{ title: "Your scan", base: queryBase(this.id) }];
     if (neighbour) this.panes.push({ title: `Case ${neighbour.rank}`, base: caseBase(neighbour.ref) });
     this.message = el("p", { class: "viewer-message", role: "status" }, "Fetching the pictures …");
@@ -65,25 +70,25 @@ class Comparison {
 
   #top(neighbour) {
     const at = neighbour ? this.neighbours.indexOf(neighbour) : -1;
-    const to = (next, text) => el("button", { type: "button", disabled: !next, onclick: () => this.show(next) }, text);
+    const to = (next, text) => el("button", { type: "button", "aria-label": `${text} case`, disabled: !next, onclick: () => this.show(next) }, text);
     const tool = (name, text, number) => el("label", { class: "choice" }, el("input", { type: "radio", name: "tool", value: name, checked: number === 0, onchange: () => this.viewer?.use(name) }), text);
     this.presets = el("span", { class: "presets", role: "group", "aria-label": "Presets" });
     this.together = el("input", { type: "checkbox", checked: true, onchange: () => this.viewer?.setTogether(this.together.checked) });
     return el("div", { class: "viewer-top" },
       el("h2", { id: "viewer-title" }, neighbour ? `Your scan beside case ${neighbour.rank}` : "Your scan"),
-      el("fieldset", { class: "tools" }, el("legend", { class: "visually-hidden" }, "What dragging does"), TOOLS.map(([name, text], number) => tool(name, text, number))),
+      el("button", { type: "button", class: "close", onclick: () => this.dialog.close() }, "Close (Esc)"),
+      el("fieldset", { class: "tools", "aria-label": "What dragging does" }, el("span", { class: "choice", "aria-hidden": "true" }, "Drag:"), TOOLS.map(([name, text], number) => tool(name, text, number))),
       this.presets,
       el("button", { type: "button", onclick: () => this.viewer?.invert() }, "Invert"),
       el("button", { type: "button", onclick: () => this.viewer?.reset() }, "Reset"),
       neighbour ? el("label", { class: "choice" }, this.together, "Both together") : null,
-      neighbour ? [to(this.neighbours[at - 1], "Previous case"), to(this.neighbours[at + 1], "Next case")] : null,
-      el("button", { type: "button", class: "close", onclick: () => this.dialog.close() }, "Close (Esc)"));
+      neighbour ? el("span", { class: "turns" }, to(this.neighbours[at - 1], "Previous"), to(this.neighbours[at + 1], "Next")) : null);
   }
 
   #presets() {
     const found = this.viewer.presets();
     if (found.length < 2) return;
-    replace(this.presets, found.map((preset) => el("button", { type: "button", onclick: () => this.panes.forEach((_pane, number) => this.viewer.window(number, preset)) }, preset.name)));
+    replace(this.presets, found.map((preset) => el("button", { type: "button", onclick: () => this.panes.forEach((_pane, number) => this.viewer.window(number, preset)) }, capital(preset.name))));
   }
 
   #pane(pane, number) {
@@ -110,13 +115,13 @@ class Comparison {
       if (document.activeElement !== input || Math.abs(Number(input.value) - value) > (max - min) / 500) input.value = value;
     };
     const { window, range } = state;
-    const digits = range.width[1] > 10 ? 0 : 2;
+    const said_ = range.width[1] > 10 ? (value) => value.toFixed(0).replace("-", "−") : percent; // HU, or a share of the film's range
     set(pane.level, ...range.center, window.center);
     set(pane.width, ...range.width, window.width);
     pane.slice.label.hidden = state.slices < 2;
     set(pane.slice, 0, state.slices - 1, state.slice);
     const slice = state.slices > 1 ? `Slice ${state.slice + 1} of ${state.slices} · ` : "";
-    const said = `${slice}level ${window.center.toFixed(digits)}, width ${window.width.toFixed(digits)} · zoom ${Math.round(100 * state.zoom)} %${state.inverted ? " · inverted" : ""}`;
+    const said = `${slice}level ${said_(window.center)}, width ${said_(window.width)} · zoom ${Math.round(100 * state.zoom)} %${state.inverted ? " · inverted" : ""}`;
     if (pane.said.textContent !== said) pane.said.textContent = said;
   }
 

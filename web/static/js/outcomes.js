@@ -25,7 +25,7 @@ function endpoint(name, one) {
   const title = words.capital(one.title);
   const said =
     events === null
-      ? el("p", { class: "share few" }, el("strong", {}, "Too few to say anything"), `: known of ${known} of ${asked}`)
+      ? el("p", { class: "share few" }, el("strong", {}, "Too few to say anything"))
       : el("p", { class: "share" }, el("strong", {}, `${events} of ${known}`), ` known (${words.percent(events / known)}; 95 % interval ${Math.round(100 * one.low)} to ${words.percent(one.high)})`);
   const archive = one.archive.known
     ? `Archive: ${words.count(one.archive.events)} of ${words.count(one.archive.known)} known (${words.percent(one.archive.events / one.archive.known)})`

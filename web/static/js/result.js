@@ -1,7 +1,8 @@
 // The answer: the query beside its neighbours, what to doubt first, what happened, and the filters that ask again.
 import { queryBase } from "./api.js";
-import { cards, picture } from "./cards.js";
+import { cards, picture, withdrawn } from "./cards.js";
 import { el, replace } from "./dom.js";
+import { doubts } from "./doubts.js";
 import { outcomes } from "./outcomes.js";
 import * as words from "./words.js";
 
@@ -9,7 +10,7 @@ import * as words from "./words.js";
 export function result(place, { id, answer, filters, onOpen, onAsk, onNew }) {
   const title = el("h1", { id: "result-title", tabindex: "-1" });
   const about = el("p", { class: "small" });
-  const doubts = el("div", { class: "doubts" });
+  const doubted = el("div", { class: "doubts" });
   const notice = el("div", { class: "notices", role: "status" });
   const panel = el("div");
   const list = el("div");
@@ -18,10 +19,16 @@ export function result(place, { id, answer, filters, onOpen, onAsk, onNew }) {
   function redraw(told) {
     const k = told.neighbours.length;
     title.textContent = k ? `The ${k === 1 ? "most similar recorded case" : `${k} most similar recorded cases`}` : "No similar case";
-    about.textContent = `Of ${words.plural(told.eligible, "eligible case")}; archive of ${words.plural(told.snapshot.patients, "patient")}, made ${date(told.snapshot.created)}.`;
-    replace(doubts, warnings(told));
+    about.textContent = `Chosen from ${words.plural(told.eligible, "eligible scan")}; archive of ${words.plural(told.snapshot.patients, "patient")}, made ${date(told.snapshot.created)}.`;
+    replace(doubted, doubts(told));
     replace(panel, outcomes(told));
     replace(list, cards(told, { onOpen, onAsk }));
+  }
+
+  /** Takes cases off the page, and the counts in which they are. */
+  function withdraw(refs) {
+    for (const one of list.querySelectorAll("[data-ref]")) if (refs.has(one.dataset.ref)) replace(one, withdrawn());
+    replace(panel);
   }
 
   replace(
@@ -30,36 +37,27 @@ export function result(place, { id, answer, filters, onOpen, onAsk, onNew }) {
       el("p", { class: "result-actions no-print" }, el("button", { type: "button", onclick: () => print() }, "Print or save as PDF"), el("button", { type: "button", onclick: onNew }, "New scan"))),
     el("p", { class: "print-only small" }, `Printed ${new Date().toLocaleString("en-GB")} from Likewise, snapshot ${answer.snapshot.name}. Research use only — not a medical device.`),
     notice,
-    doubts,
+    doubted,
     el("div", { class: "side-by-side" }, queryCard(id, answer, onOpen), el("div", { class: "answer" }, filters?.element, answered)),
   );
   redraw(answer);
   title.focus();
-  return { redraw, notice, answered };
+  return { redraw, withdraw, notice, answered };
 }
 
 /** What could not be done, in words; with the request's id for whoever is asked for help. */
 export function trouble(problem) {
-  return [el("p", {}, el("strong", {}, problem.message)), problem.requestId ? el("p", { class: "small" }, "If you ask for help, give this request id: ", el("code", {}, problem.requestId)) : null];
-}
-
-function warnings(told) {
-  const said = [...told.warnings.map((one) => one.message)];
-  if (told.withheld) said.unshift(`${words.plural(told.withheld, "case")} left out for being almost this very picture: probably this patient’s own.`);
-  if (told.sites_left_out.length) said.push(`Left out: ${told.sites_left_out.join(", ")}, and cases whose site is not recorded.`);
-  if (!said.length) return null;
-  return el("section", { class: "warnings", "aria-labelledby": "warnings-title" },
-    el("h2", { id: "warnings-title" }, el("span", { class: "warning-sign", "aria-hidden": "true" }, "!"), `Read with doubt: ${words.plural(said.length, "reason")}`),
-    el("ul", {}, said.map((one) => el("li", {}, one))));
+  const said = words.sentence(problem.message);
+  return [el("p", {}, el("strong", {}, said)), problem.status === 422 || problem.reason ? el("p", {}, "What can be read: a chest film, or the axial slices of a whole chest CT; as DICOM, in a folder or a zip, and a film also as PNG.") : null, problem.requestId ? el("p", { class: "small" }, "If you ask for help, give this request id: ", el("code", {}, problem.requestId)) : null];
 }
 
 function queryCard(id, answer, onOpen) {
   const { query } = answer;
-  const view = query.view ? `view ${query.view}` : "view not known";
+  const view = query.view ? `view ${query.view}` : "view not stated";
   return el("aside", { class: "query-card", "aria-labelledby": "query-title" },
     el("h2", { id: "query-title" }, "Your scan"),
     el("button", { type: "button", class: "picture", "aria-label": "Look at your scan", onclick: () => onOpen(null) }, picture(`${queryBase(id)}/preview`, ""), el("span", { class: "picture-hint", "aria-hidden": "true" }, "Look closer")),
-    el("p", {}, [words.modality(query.modality) ?? "kind not known", query.kind === "xray" ? view : null].filter(Boolean).join(", ")),
+    el("p", {}, [words.modality(query.modality) ?? (query.kind === "xray" ? "Film" : "Scan"), query.kind === "xray" ? view : null].filter(Boolean).join(", ")),
     steps(query));
 }
 

@@ -5,6 +5,7 @@ import { el, replace } from "./dom.js";
 import { chosen, dropped } from "./files.js";
 import { Filters } from "./filters.js";
 import { result, trouble } from "./result.js";
+import { watch } from "./watch.js";
 import * as words from "./words.js";
 
 const at = (id) => document.getElementById(id);
@@ -12,13 +13,14 @@ const STEPS = [["uploading", "Uploading"], ["reading", "Reading the pictures"], 
 const [SOONEST_MS, LATEST_MS] = [200, 1500]; // between two looks at how far it is
 const MOST_BYTES = Number(at("ask").dataset.uploadMb) * 1024 * 1024;
 
-let run = null; // what is under way or shown: {id, abort, rerun, over}
+let run = null; // what is under way or shown: {id, abort, rerun, over, unwatch, viewer}
 
-async function begin(start, { uploads = true } = {}) {
+/** `ref`: of the archived case that is asked by, null for an upload. */
+async function begin(start, { ref = null } = {}) {
+  const uploads = ref === null;
   const before = run;
-  before?.abort.abort();
-  clearTimeout(before?.over);
-  const mine = (run = { id: null, abort: new AbortController(), rerun: null, over: null });
+  leave(before);
+  const mine = (run = { id: null, abort: new AbortController(), rerun: null, over: null, unwatch: null, viewer: null });
   show("progress");
   step(uploads ? "uploading" : "reading", uploads);
   at("progress-title").focus();
@@ -27,7 +29,7 @@ async function begin(start, { uploads = true } = {}) {
     if (before?.id) void forget(before.id);
     if (run !== mine) return void forget(mine.id);
     const answer = await follow(mine, uploads);
-    if (run === mine) await present(mine, answer, !uploads);
+    if (run === mine) await present(mine, answer, ref);
   } catch (error) {
     if (run !== mine) return;
     if (mine.id) void forget(mine.id);
@@ -47,17 +49,17 @@ async function follow(mine, uploads) {
   }
 }
 
-async function present(mine, told, ofCase) {
+async function present(mine, told, ref) {
   let { answer } = told;
   const offered = await choices().catch(() => ({}));
   if (run !== mine) return;
-  const filters = new Filters(offered, { ofCase, onChange: () => void again() });
+  const filters = new Filters(offered, { ofCase: ref !== null, onChange: () => void again() });
   const drawn = result(at("result"), {
     id: mine.id,
     answer,
     filters,
-    onOpen: (neighbour) => void compare({ id: mine.id, neighbour, neighbours: answer.neighbours }),
-    onAsk: ({ ref }) => void begin((signal) => askByCase(ref, { signal }), { uploads: false }),
+    onOpen: (neighbour) => (mine.viewer = compare({ id: mine.id, neighbour, neighbours: answer.neighbours, onClose: () => (mine.viewer = null) })),
+    onAsk: (neighbour) => void begin((signal) => askByCase(neighbour.ref, { signal }), { ref: neighbour.ref }),
     onNew: stop,
   });
   show("result");
@@ -65,6 +67,24 @@ async function present(mine, told, ofCase) {
   scrollTo(0, 0);
   say(`${words.plural(answer.neighbours.length, "case")} found.`);
   expire(told.expires_in_s);
+  let isOver = false;
+  mine.unwatch = watch({ query: mine.id, refs: () => answer.neighbours.map((one) => one.ref), onNews: news, onSignedOut: signedOut });
+
+  async function news({ gone, over, snapshot }) {
+    if (over && ref) return caseGone();
+    if (gone.length) {
+      if (gone.some((one) => mine.viewer?.shows(one))) mine.viewer.close();
+      drawn.withdraw(new Set(gone));
+    }
+    if (over && !isOver) ended();
+    if (isOver || !(gone.length || (snapshot !== answer.snapshot.name && !mine.viewer))) return;
+    if (await again()) replace(drawn.notice, el("p", { class: "renewed" }, "The archive has changed while this page was open. What you see now is its present answer."));
+  }
+
+  function caseGone() {
+    stop();
+    failed(new Problem({ title: "This case is no longer shown", detail: "The case that was asked about was withdrawn from the archive, or the question was held for its time." }));
+  }
 
   async function again() {
     mine.rerun?.abort();
@@ -73,14 +93,20 @@ async function present(mine, told, ofCase) {
     try {
       const now = await ask(mine.id, filters.parameters(), { signal: rerun.signal });
       answer = now.answer;
+      const focused = drawn.answered.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
       replace(drawn.notice);
       drawn.redraw(answer);
+      if (focused) drawn.answered.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
       expire(now.expires_in_s);
       say(`${words.plural(answer.neighbours.length, "case")} found.`);
+      return true;
     } catch (error) {
-      if (error.name === "AbortError") return;
-      if (error.expired) ended();
+      if (error.name === "AbortError") return false;
+      if (error.status === 401) signedOut();
+      else if (error.expired && ref) caseGone();
+      else if (error.expired) ended();
       else replace(drawn.notice, el("div", { class: "failure" }, trouble(error)));
+      return false;
     } finally {
       if (mine.rerun === rerun) drawn.answered.removeAttribute("aria-busy");
     }
@@ -92,6 +118,7 @@ async function present(mine, told, ofCase) {
   }
 
   function ended() {
+    isOver = true;
     filters.disable(true);
     replace(drawn.notice, el("div", { class: "failure expired" }, el("p", {}, el("strong", {}, "This scan has been forgotten."), " Scans are held for a few minutes only. What is shown stays; to filter or to compare pictures, send the scan again."), el("p", {}, el("button", { type: "button", onclick: stop }, "Send a scan"))));
   }
@@ -108,8 +135,7 @@ function show(part) {
 
 /** Back to the beginning; what was asked about is forgotten on the server too. */
 function stop() {
-  run?.abort.abort();
-  clearTimeout(run?.over);
+  leave(run);
   if (run?.id) void forget(run.id);
   run = null;
   replace(at("result"));
@@ -117,11 +143,30 @@ function stop() {
   at("choose-files").focus();
 }
 
-function failed(error) {
+/** A session that has ended leaves nothing on the screen. */
+function signedOut() {
+  leave(run);
+  run = null;
+  replace(at("result"));
+  failed(new Problem({ status: 401, title: "You are signed out", detail: "Nobody used this page for a while, so its scan and cases were taken off the screen. Load this page again to sign in." }), "h1");
+  at("ask").hidden = true;
+  at("failure").append(el("p", {}, el("a", { href: location.pathname }, "Sign in again")));
+}
+
+/** Ends whatever a run has going on this page. */
+function leave(left) {
+  left?.abort.abort();
+  left?.rerun?.abort();
+  left?.unwatch?.();
+  left?.viewer?.close();
+  clearTimeout(left?.over);
+}
+
+function failed(error, heading = "h2") {
   run = null;
   if (!(error instanceof Problem)) console.error(error);
   show("failure");
-  replace(at("failure"), el("h2", {}, error.status === 422 ? "This scan cannot be used" : error.title || "This did not work"), trouble(error));
+  replace(at("failure"), el(heading, {}, error.status === 422 ? "This scan cannot be used" : error.status === 410 ? "This is no longer here" : error.title || "This did not work"), trouble(error));
   at("failure").hidden = false;
   at("failure").focus();
 }

@@ -29,6 +29,11 @@ export function capital(text) {
   return text ? text[0].toUpperCase() + text.slice(1) : "";
 }
 
+/** With a capital and a full stop. */
+export function sentence(text) {
+  return /[.!?]$/.test(text) ? capital(text) : `${capital(text)}.`;
+}
+
 export function count(number) {
   return Number(number).toLocaleString("en-GB");
 }
@@ -41,12 +46,16 @@ export function percent(share) {
   return `${Math.round(100 * share)}\u00a0%`;
 }
 
-/** How near, for this archive: a percentile among its cases' similarities to their own nearest. */
+/** How near, for this archive: a percentile among its scans' similarities to their own best match. */
 export function nearness(percentile) {
-  if (percentile === null || percentile === undefined) return "how near that is for this archive was not measured";
-  if (percentile >= 100) return "at least as close as all of the archive’s own nearest pairs";
-  if (percentile < 1) return "less close than 99 % of the archive’s own nearest pairs";
-  return `closer than ${Math.floor(percentile)} % of the archive’s own nearest pairs`;
+  if (percentile === null || percentile === undefined) return "How close that is for this archive was not measured";
+  if (percentile >= 100) return "Very close: as close as the archive’s own best matches";
+  if (percentile < 1) return "Hardly alike: less close than 99 % of the archive’s own best matches";
+  return `${band(percentile)}: closer than ${Math.floor(percentile)} % of the archive’s own best matches`;
+}
+
+function band(percentile) {
+  return percentile >= 90 ? "Very close" : percentile >= 50 ? "Close" : percentile >= 10 ? "Less close" : "Hardly alike";
 }
 
 /** The day of an event from the scan on, which may lie before it. */
