@@ -14,12 +14,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice, tee
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import click
@@ -44,9 +45,8 @@ from index.local_copies import LocalCopies, LocalCopy
 from index.lock import LockedError
 from index.manifest import IndexManifest
 from index.metrics import write_failure, write_metrics
-from index.morning import failure_report, morning_report
+from index.morning import failure_report, morning_report, published_name, write_page
 from index.readings import Facts, Reading
-from index.retention import current_name
 from index.snapshot import SnapshotError
 from index.snapshot_writer import Build
 from index.spool import Planned
@@ -56,6 +56,8 @@ from index.terminal import code_version, progress_bar
 
 BATCH = 32  # scans encoded at a time
 REJECTED_SHOWN = 20
+GOES_ON = "what was read is kept, and the same command goes on from there"
+IS_LOCKED = os.EX_TEMPFAIL  # the exit code of a build that found another one at work
 
 
 class Stopped(BaseException):
@@ -63,6 +65,11 @@ class Stopped(BaseException):
 
     def __init__(self, number: int) -> None:
         self.exit_code = 128 + number  # as shells report it
+        self.name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+class WrongUseError(Exception):
+    """A command line that cannot be followed; nothing was begun. Its cause is the error that shows it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +89,7 @@ class Told:
     events: EventLog
     metrics: Path | None = None
     morning: Path | None = None
+    warnings: list[str] = field(default_factory=list)  # of the state in which the index and the archives were found
 
 
 @click.command(epilog="Example: python build_index.py --cohort table=examples/hannover.toml --index /tmp/h")
@@ -130,12 +138,17 @@ class Told:
 @click.option("--dry-run", is_flag=True, help="Say what is new, changed and gone; read and publish nothing.")
 @click.option("--full", is_flag=True, help="Forget what is known and read every scan again.")
 @click.option(
-    "--keep", type=click.IntRange(1), default=3, show_default=True, help="Snapshots kept, the new one among them."
+    "--keep", type=click.IntRange(1), default=3, show_default=True, help="Whole snapshots kept, the new one among them."
 )
 @click.option(
     "--allow-shrink", is_flag=True, help="Publish though the archive has lost more than a tenth of its scans."
 )
 @click.option("--allow-drift", is_flag=True, help="Publish though known queries find other neighbours than before.")
+@click.option(
+    "--allow-lost-records",
+    is_flag=True,
+    help="Publish though outcomes or clinical values of more than a tenth of the scans are gone.",
+)
 @click.option(
     "--max-rejected",
     type=click.FloatRange(0, 1),
@@ -163,6 +176,7 @@ def main(
     keep: int,
     allow_shrink: bool,
     allow_drift: bool,
+    allow_lost_records: bool,
     max_rejected: float,
     events_path: Path | None,
     metrics: Path | None,
@@ -172,46 +186,64 @@ def main(
     """Build the index of one or several cohorts and publish it. Only scans that are new or changed are read; a file that
     cannot be read is listed and left out; whatever fails leaves the published index as it was.
     """
-    told = Told(Console(stderr=True), _event_log(events_path), metrics, morning)
-    limits = Limits(max_rejected=max_rejected, allow_shrink=allow_shrink, allow_drift=allow_drift)
-    options = BuildOptions(limits=limits, keep=keep, full=full)
+    told = Told(Console(stderr=True), EventLog.nowhere(), *((None, None) if dry_run else (metrics, morning)))
+    limits = Limits(
+        max_rejected=max_rejected,
+        allow_shrink=allow_shrink,
+        allow_drift=allow_drift,
+        allow_lost_records=allow_lost_records,
+    )
+    options = BuildOptions(limits=limits, keep=keep, full=full, dry_run=dry_run)
+    before = published_name(index)
+
+    def failed(error: BaseException, message: str, *, code: int) -> NoReturn:
+        _tell_failure(told, index, before, error, message, code=code)
+        _fail(message, code=code)
+
     try:
         with _signals_raise():
+            told = replace(told, events=_event_log(events_path))
             pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own gives less of it back
             intake, encoder = _opened(cohorts, encoder_name, exclusion_list)
             told.events.build_started(cohorts=len(cohorts), encoder=encoder.fingerprint, full=full, dry_run=dry_run)
             build = Build(
                 _absolute(encoder_name), encoder.fingerprint, intake.cohorts, intake.endpoints, code_version(), store
             )
-            report = build_index(intake, encoder, index, build, options, told, workers=workers, dry_run=dry_run)
+            report = build_index(intake, encoder, index, build, options, told, workers=workers)
     except LockedError as error:  # the other build will tell how it went
-        _fail(str(error), code=1)
-    except (CohortError, SnapshotError, EncoderError) as error:
-        _failed(told, index, error, str(error), code=2 if isinstance(error, CohortError) else 1)
+        told.events.locked(exit_code=IS_LOCKED)
+        _fail(str(error), code=IS_LOCKED)
+    except WrongUseError as error:
+        failed(error.__cause__ or error, str(error), code=2)
+    except CohortError as error:
+        failed(error, str(error), code=2)
+    except (SnapshotError, EncoderError) as error:
+        failed(error, str(error), code=1)
     except Stopped as stopped:
-        _failed(told, index, stopped, "stopped; the published index is as it was", code=stopped.exit_code)
+        failed(stopped, f"stopped by {stopped.name}; {_state(index, before)}; {GOES_ON}", code=stopped.exit_code)
     except OSError as error:  # whatever a failing disk does where nobody expected it
-        _failed(told, index, error, f"{error}; the published index is as it was", code=1)
+        failed(error, f"{error}; {_state(index, before)}", code=1)
+    except Exception as error:
+        message = f"a fault of the program ({type(error).__name__}), which the journal shows; {_state(index, before)}"
+        _tell_failure(told, index, before, error, message, code=1)
+        raise
     told.events.finished(report)
+    report = _with_lost_events(report, told, events_path)
     _report(told, report)
     if as_json:
         click.echo(json.dumps(_summary(report)))
 
 
 def build_index(
-    intake: Intake,
-    encoder: Encoder,
-    index: Path,
-    build: Build,
-    options: BuildOptions,
-    told: Told,
-    *,
-    workers: int,
-    dry_run: bool = False,
+    intake: Intake, encoder: Encoder, index: Path, build: Build, options: BuildOptions, told: Told, *, workers: int
 ) -> BuildReport:
     """Read, sign and publish what is new; what was done. Raises `SnapshotError` or `CohortError`, the current index unchanged."""
     started, clock = datetime.now(UTC), _Stages()
-    with Building(index, build, options) as building:
+    with ExitStack() as stack:
+        if options.dry_run and not (index.exists() and any(index.iterdir())):  # that alone must not make one
+            index = Path(stack.enter_context(TemporaryDirectory(prefix="likewise-dry-run-")))
+        building = stack.enter_context(Building(index, build, options))
+        stack.callback(lambda: told.warnings.extend(building.warnings))  # also where it fails
         for note in building.notes:
             told.console.print(note, soft_wrap=True)
         intake.exclusions = intake.exclusions.with_denied(building.denied)
@@ -224,21 +256,20 @@ def build_index(
             left = f" but {intake.excluded} excluded ones" if intake.excluded else ""
             raise CohortError(f"{', '.join(intake.cohorts.values())}: no scans there{left}; expected at least one")
         previous = building.published()
-        if dry_run or (building.is_unchanged() and previous):
-            outcome = BuildOutcome.DRY_RUN if dry_run else BuildOutcome.UNCHANGED
-            return _reported(outcome, previous, intake, stock, started, clock)
+        if options.dry_run or (building.is_unchanged() and previous):
+            outcome = BuildOutcome.DRY_RUN if options.dry_run else BuildOutcome.UNCHANGED
+            return _reported(outcome, previous, intake, stock, building, started, clock)
         _read_and_keep(building, stock, intake, encoder, told, workers=workers)
         clock.mark("reading")
         if building.is_unchanged() and previous:  # what could not be read, or is excluded, is so still
             building.forget_parts()
-            return _reported(BuildOutcome.UNCHANGED, previous, intake, stock, started, clock)
+            return _reported(BuildOutcome.UNCHANGED, previous, intake, stock, building, started, clock)
         manifest, rejected, checked = building.publish()
         clock.mark("publishing")
-        told.events.checked(warnings=len(checked.warnings), seconds=clock.seconds["publishing"])
-        report = _reported(BuildOutcome.PUBLISHED, manifest, intake, stock, started, clock)
-        return replace(
-            report, rejected=rejected, warnings=checked.warnings, excluded=manifest.excluded, seen=manifest.seen
-        )
+        report = _reported(BuildOutcome.PUBLISHED, manifest, intake, stock, building, started, clock)
+        warnings = (*report.warnings, *checked.warnings)
+        told.events.checked(warnings=len(warnings), seconds=clock.seconds["publishing"])
+        return replace(report, rejected=rejected, warnings=warnings, excluded=manifest.excluded, seen=manifest.seen)
 
 
 def _read_and_keep(
@@ -302,10 +333,12 @@ def _reported(
     manifest: IndexManifest | None,
     intake: Intake,
     stock: Stock,
+    building: Building,
     started: datetime,
     clock: "_Stages",
 ) -> BuildReport:
-    return BuildReport(
+    exclusions = intake.exclusions
+    report = BuildReport(
         outcome=outcome,
         snapshot=manifest.name if manifest else "",
         started=started,
@@ -323,7 +356,14 @@ def _reported(
         rejected=stock.refused,
         counts=intake.counts,
         health=manifest.health if manifest else {},
+        warnings=tuple(building.warnings),
+        exclusion_lines=len(exclusions.lines),
+        idle_lines=exclusions.idle_lines(),
     )
+    if report.idle_lines and building.is_new_list and not (stock.unread and outcome is BuildOutcome.DRY_RUN):
+        # once, for who has just written it: those who are gone from the archive may well stay listed
+        return replace(report, warnings=(*report.warnings, f"{report.of_exclusions()}: is it misspelt?"))
+    return report
 
 
 class _Stages:
@@ -390,7 +430,7 @@ def _opened(cohorts: Sequence[str], encoder_name: str, exclusion_list: Path | No
         encoder = load_encoder(encoder_name)
         intake = Intake(cohorts, Exclusions.read(exclusion_list) if exclusion_list else NO_EXCLUSIONS)
     except (CohortError, EncoderError, ExclusionError) as error:
-        _fail(str(error), code=2)
+        raise WrongUseError(str(error)) from error
     return intake, encoder
 
 
@@ -428,7 +468,7 @@ def _event_log(path: Path | None) -> EventLog:
     try:
         return EventLog.to_file(path) if path else EventLog.nowhere()
     except OSError as error:
-        _fail(f"--events {path}: cannot be written ({error.strerror})", code=2)
+        raise WrongUseError(f"--events {path}: cannot be written ({error.strerror})") from error
 
 
 def _report(told: Told, report: BuildReport) -> None:
@@ -452,19 +492,42 @@ def _report(told: Told, report: BuildReport) -> None:
         )
     for what, count in report.counts.items():
         console.print(f"{count:,} {what}", soft_wrap=True)
+    if report.idle_lines:
+        console.print(f"{report.of_exclusions()}.", soft_wrap=True)
     for warning in report.warnings:
         console.print(f"Mind: {warning}", style="yellow", soft_wrap=True)
-    if told.events.lost:
-        console.print(f"Mind: {told.events.lost} events could not be written", style="yellow")
     if report.outcome is BuildOutcome.DRY_RUN:
         return
-    try:
-        if told.metrics:
-            write_metrics(told.metrics, report, index_created=_created(report.snapshot))
-        if told.morning:
-            told.morning.write_text(morning_report(report), encoding="utf-8")
-    except OSError as error:
-        console.print(f"Mind: the index is published, but {error}", style="yellow", soft_wrap=True)
+
+    def put(path: Path) -> None:
+        write_metrics(path, report, index_created=_created(report.snapshot))
+
+    for fault in _put_down(told, put, lambda: morning_report(report)):
+        console.print(f"Mind: the index is published, but {fault}", style="yellow", soft_wrap=True)
+
+
+def _put_down(told: Told, metrics: Callable[[Path], None], page: Callable[[], str]) -> list[str]:
+    """Write metrics and morning report, if they were asked for; what could not be, in words that name the file."""
+    faults = []
+    if told.metrics:
+        try:
+            metrics(told.metrics)
+        except OSError as error:
+            why = error.strerror or str(error)
+            faults.append(f"{told.metrics}: cannot be written ({why}); its figures are of an earlier build")
+    if told.morning:
+        try:
+            write_page(told.morning, page())
+        except OSError as error:
+            faults.append(error.strerror or str(error))
+    return faults
+
+
+def _with_lost_events(report: BuildReport, told: Told, path: Path | None) -> BuildReport:
+    if not told.events.lost:
+        return report
+    warning = f"{told.events.lost} events could not be written to {path} ({told.events.why_lost})"
+    return replace(report, warnings=(*report.warnings, warning))
 
 
 def _created(snapshot: str) -> datetime:
@@ -472,18 +535,39 @@ def _created(snapshot: str) -> datetime:
     return datetime.strptime(snapshot.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
-def _failed(told: Told, index: Path, error: BaseException, message: str, *, code: int) -> NoReturn:
+def _tell_failure(
+    told: Told, index: Path, before: str | None, error: BaseException, message: str, *, code: int
+) -> None:
+    """In events, metrics and morning report. `before`: the snapshot that was published when the build began."""
     told.events.failed(error, exit_code=code)
-    now = datetime.now(UTC)
-    try:
-        if told.metrics:
-            write_failure(told.metrics, now)
-        if told.morning:
-            text = failure_report(now, message, snapshot=current_name(index) or "")
-            told.morning.write_text(text, encoding="utf-8")
-    except OSError as unwritten:
-        click.echo(f"Error: {unwritten}", err=True)
-    _fail(message, code=code)
+    when, now = datetime.now(UTC), published_name(index)
+    for warning in told.warnings:
+        told.console.print(f"Mind: {warning}", style="yellow", soft_wrap=True)
+
+    def page() -> str:
+        return failure_report(
+            when,
+            message,
+            snapshot=now,
+            is_new=_is_new(before, now),
+            warnings=told.warnings,
+            was_stopped=isinstance(error, Stopped),
+        )
+
+    for fault in _put_down(told, lambda path: write_failure(path, when), page):
+        click.echo(f"Error: {fault}", err=True)
+
+
+def _state(index: Path, before: str | None) -> str:
+    """What is published after a failure: it may come after the switch."""
+    now = published_name(index)
+    if _is_new(before, now):
+        return f"but {now} is published by now"
+    return "nothing is published yet" if now == "" else "the published index is as it was"
+
+
+def _is_new(before: str | None, now: str | None) -> bool:
+    return bool(now) and now != before
 
 
 def _show_rejected(console: Console, rejected: Sequence[Rejected]) -> None:
@@ -512,6 +596,7 @@ def _summary(report: BuildReport) -> dict[str, object]:
         "unchanged": report.unchanged,
         "withdrawn": report.withdrawn,
         "excluded": report.excluded,
+        "idle_exclusion_lines": list(report.idle_lines),
         "rejected": {reason: sum(entry.reason == reason for entry in report.rejected) for reason in reasons},
         "rejected_files": [asdict(entry) for entry in report.rejected],
         "counts": report.counts,

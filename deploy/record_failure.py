@@ -3,17 +3,20 @@
 python -m deploy.record_failure --index DIR --metrics FILE --morning FILE --unit likewise-build.service
 """
 
+import subprocess
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from index.metrics import write_failure
-from index.morning import FAILED, failure_report
-from index.snapshot import SnapshotError, current_folder
+from index.morning import FAILED, STOPPED, failure_report, published_name, write_page
 
-FRESH_SECONDS = 300.0  # a page of failure younger than this is the build's own, and knows more
+FRESH_SECONDS = (
+    300.0  # where systemd does not tell when the build began, a page of failure younger than this is its own
+)
 
 
 @click.command()
@@ -24,25 +27,30 @@ FRESH_SECONDS = 300.0  # a page of failure younger than this is the build's own,
 def main(index: Path, metrics: Path, morning: Path, unit: str) -> None:
     """Set the metrics to failed, and replace a morning report that would say that all is well."""
     when = datetime.now(UTC)
-    write_failure(metrics, when)
-    if not _says_so_already(morning):
-        message = f"{unit} ended without saying why; `journalctl --unit {unit}` and `dmesg` may know"
-        morning.write_text(failure_report(when, message, snapshot=_published(index)), encoding="utf-8")
+    with ExitStack() as stack:
+        stack.callback(write_failure, metrics, when)  # also where the page cannot be written
+        if not _says_so_already(morning, _started(unit)):
+            message = f"{unit} ended without saying why; `journalctl --unit {unit}` and `dmesg` may know"
+            write_page(morning, failure_report(when, message, snapshot=published_name(index)))
 
 
-def _says_so_already(morning: Path) -> bool:
+def _says_so_already(morning: Path, started: float | None) -> bool:
+    """Whether the page is that of a failure which the build wrote itself in this run: it knows more."""
+    since = time.time() - FRESH_SECONDS if started is None else started
     try:
-        age = time.time() - morning.stat().st_mtime
-        return age < FRESH_SECONDS and morning.read_text(encoding="utf-8").startswith(FAILED)
+        return morning.stat().st_mtime >= since and morning.read_text(encoding="utf-8").startswith((FAILED, STOPPED))
     except OSError:
         return False
 
 
-def _published(index: Path) -> str:
+def _started(unit: str) -> float | None:
+    """When the unit's last run began, Unix time in whole seconds; None where systemd does not tell."""
+    command = ["systemctl", "show", "--property=ExecMainStartTimestamp", "--value", "--timestamp=unix", unit]
     try:
-        return current_folder(index).name
-    except SnapshotError:
-        return ""
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        return float(told.removeprefix("@"))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
 
 
 if __name__ == "__main__":

@@ -18,27 +18,31 @@ from rich.text import Text
 
 from index.case import Case, Rejected
 from index.cohort import CohortError
-from index.denied import DenyListError
+from index.denied import DenyList, DenyListError
+from index.destruction import destroy as destroy_index
 from index.exclusions import ExclusionError, Exclusions
+from index.folder import BUILDING, is_index
 from index.intake import Intake
 from index.lock import IndexLock
-from index.purge import destroy as destroy_index
+from index.owners import not_let_in
+from index.proof import ProofError, require_writable, write_proof
+from index.purge import PurgeReport
 from index.purge import purge as purge_names
-from index.purge import signed
 from index.reporting.gathering import Looked, gather, iter_published, published_in_words
 from index.reporting.material import COMPLETED, Material, Seen
 from index.reporting.published import Published, read_published
 from index.reporting.writing import ReportError, prepare_report_folder, write_report
-from index.retention import held
+from index.retention import held, trust_of
 from index.retention import prune as clear_away
 from index.retention import rollback as go_back
-from index.snapshot import SNAPSHOTS, SnapshotError, current_folder
+from index.snapshot import CURRENT, SnapshotError, current_folder
 from index.snapshot import verify as verify_snapshot
-from index.snapshot_writer import BUILDING
 from index.status import status_of
 from index.terminal import code_version, progress_bar
+from index.traces import Traces
 
 SIDE = 320  # pixels: enough to read a scan by; what is reported is told by the stored values
+NAMES_SHOWN, LINES_SHOWN = 5, 20
 PIPED_WIDTH = 160  # columns of a table that is not shown on a terminal
 BAD_INPUT = (CohortError, ExclusionError, SnapshotError)
 
@@ -125,7 +129,11 @@ def report(
 
 
 INDEX = click.option(
-    "--index", "index", type=click.Path(path_type=Path), required=True, help="The index folder, as for build_index.py."
+    "--index",
+    "index",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    help="The index folder, as for build_index.py.",
 )
 
 
@@ -149,24 +157,60 @@ def status(index: Path, as_json: bool) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
 
-@main.command(epilog="Example: python -m index verify --index /srv/likewise --all")
+@main.command(
+    epilog="""\b
+Examples:
+  python -m index verify --index /srv/likewise --all
+  python -m index verify --index /srv/likewise --absent /etc/likewise/withdrawn.txt"""
+)
 @INDEX
 @click.option("--snapshot", "name", help="This one instead of the published one.")
 @click.option("--all", "every", is_flag=True, help="Every snapshot that is kept.")
-def verify(index: Path, name: str | None, every: bool) -> None:
-    """Check every file of the published snapshot against its hash, and that cases find themselves."""
+@click.option(
+    "--absent",
+    "names",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Instead: that none of the names in this file, one a line, stands in any file of the index.",
+)
+def verify(index: Path, name: str | None, every: bool, names: Path | None) -> None:
+    """Check every file of the published snapshot against its hash, that cases find themselves, and that it was made with the
+    deny-list that the index has.
+    """
+    if sum((name is not None, every, names is not None)) > 1:
+        _fail("--snapshot, --all and --absent exclude each other", code=2)
     with _refusals():
+        if names:
+            _verify_absent(index, names)
+            return
+        denied = DenyList.read(index)
         folders = [one.path for one in held(index)] if every else [_folder(index, name)]
+        if not folders:
+            raise SnapshotError(f"{index}: holds no snapshot")
     failed = 0
     for folder in folders:
         try:
-            verify_snapshot(folder)
-            click.echo(f"{folder.name}: whole")
+            doubt = trust_of(verify_snapshot(folder).manifest, denied)
+            click.echo(f"{folder.name}: whole" + (f", but {doubt}" if doubt else ""), err=bool(doubt))
+            failed += bool(doubt)
         except SnapshotError as error:
             failed += 1
             click.echo(f"{folder.name}: {error}", err=True)
     if failed:
         sys.exit(1)
+
+
+def _verify_absent(index: Path, names: Path) -> None:
+    """Exits with code 1 where one of the names stands in a file of the index, or a file cannot be searched."""
+    _require_index(index)
+    listed = _listed(names).names
+    found = Traces(listed).search(index)
+    for file, count in found.where.items():
+        click.echo(f"{file}: {count} of the names stand in it", err=True)
+    if found.names:
+        _fail(f"{len(found.names)} of {len(listed)} names stand in the index", code=1)
+    click.echo(
+        f"none of {len(listed)} names stands in any of {found.files:,} files, those of {len(held(index))} snapshots"
+    )
 
 
 @main.command(epilog="Example: python -m index rollback --index /srv/likewise")
@@ -175,6 +219,7 @@ def verify(index: Path, name: str | None, every: bool) -> None:
 def rollback(index: Path, name: str | None) -> None:
     """Publish an earlier snapshot again, after verifying it; never one that may hold a purged patient."""
     with _refusals(), _held_lock(index, "rollback"):
+        _require_owner(index)
         click.echo(f"published {go_back(index, to=name)}")
 
 
@@ -185,7 +230,9 @@ def prune(index: Path, keep: int) -> None:
     """Remove old snapshots; the published one always stays."""
     with _refusals(), _held_lock(index, "prune"):
         removed = clear_away(index, keep=keep)
-    click.echo(f"removed {', '.join(removed) or 'nothing'}")
+        left = len(held(index))
+    more = f"; --keep {left - 1} would remove one more" if not removed and left > 1 and keep > 1 else ""
+    click.echo(f"removed {', '.join(removed) or 'nothing'}; {left} left{more}")
 
 
 @main.command(
@@ -206,22 +253,57 @@ def prune(index: Path, keep: int) -> None:
 def purge(index: Path, names: Path, reason: str, out: Path) -> None:
     """Remove people from every snapshot, part and preview; running servers leave them out at once, later builds too.
 
-    Backups of the index and the archive itself are not touched. Exit code 1: something of them was still found.
+    Backups of the index and the archive itself are not touched. Exit code 1: not complete, and the message says whether they are denied
+    already; run it again.
     """
     with _refusals():
-        listed = Exclusions.read(names).names
-        if not listed:
-            raise ExclusionError(f"{names}: names nobody")
-        _require_writable(out, index)
-        proof = purge_names(index, listed, reason=reason, note=lambda text: click.echo(text, err=True))
-        out.write_text(proof.to_json(), encoding="utf-8")
-    removed = sum(one.cases_removed for one in proof.snapshots)
-    click.echo(
-        f"{removed:,} cases removed from {len(proof.snapshots)} snapshots; {proof.occurrences_left} traces left in "
-        f"{proof.files_searched} files; wrote {out}"
-    )
+        listed = _listed(names)
+        if out.exists():
+            raise ProofError(f"{out}: is there already, perhaps the proof of an earlier purge; give another name")
+        require_writable(out, index)
+        _require_index(index)
+        _require_owner(index)
+        proof = purge_names(index, listed.names, reason=reason, note=lambda text: click.echo(text, err=True))
+        _tell_who_was_nobody(proof, DenyList.read(index), listed)
+        try:
+            write_proof(out, proof.to_json())
+        except ProofError as error:
+            click.echo(proof.to_json())
+            _fail(f"{error}, and stands above instead: keep it. The purge itself is done", code=1)
+    click.echo(f"{_removed(proof)}; {proof.occurrences_left} traces left in {proof.files_searched} files; wrote {out}")
     if not proof.is_complete:
+        for file, count in proof.occurrences_in.items():
+            click.echo(f"{file}: {count} traces", err=True)
         _fail("traces of the purged were still found; they are denied, but look at the proof", code=1)
+
+
+def _removed(proof: PurgeReport) -> str:
+    touched = [one for one in proof.snapshots if one.cases_removed or one.rejected_removed]
+    scans = f"{_counted(proof.patients_removed, 'patient')} with {_counted(proof.scans_removed, 'scan')}"
+    files = f" and {_counted(proof.files_rejected_removed, 'rejected file')}" if proof.files_rejected_removed else ""
+    if not touched:
+        return f"nobody of them was in any of {_counted(len(proof.snapshots), 'snapshot')}"
+    return f"removed {scans}{files}, from {len(touched)} of {_counted(len(proof.snapshots), 'snapshot')}"
+
+
+def _tell_who_was_nobody(proof: PurgeReport, denied: DenyList, listed: Exclusions) -> None:
+    """Names that no snapshot held are said, for one may be misspelt; never in silence, never by name."""
+    if proof.unread:
+        click.echo(f"Mind: {_counted(proof.unread, 'snapshot')} could not be read and went whole", err=True)
+    lines = sorted(number for name, number in listed.lines.items() if denied.digest(name) in proof.digests_of_nobody)
+    if not lines:
+        return
+    which = ", ".join(map(str, lines[:LINES_SHOWN])) + (", …" if len(lines) > LINES_SHOWN else "")
+    before = f" ({proof.denied_before} of all were denied before)" if proof.denied_before else ""
+    click.echo(
+        f"Mind: {len(lines)} of {_counted(proof.names, 'name')} {'is' if len(lines) == 1 else 'are'} of nobody in any snapshot{before}; "
+        f"denied all the same. Look for slips of the pen in line {which}",
+        err=True,
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 @main.command(epilog="Example: python -m index destroy --index /srv/likewise --certificate destroyed.json --yes")
@@ -231,13 +313,21 @@ def purge(index: Path, names: Path, reason: str, out: Path) -> None:
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def destroy(index: Path, certificate: Path, yes: bool) -> None:
-    """Remove the index altogether and write the certificate that a data-access agreement asks for."""
+    """Remove the index altogether and write the certificate that a data-access agreement asks for.
+
+    The certificate is on the disk before anything is removed, and completed afterwards. Where that was interrupted, run the same again.
+    """
     with _refusals():
-        _require_writable(certificate, index)
+        require_writable(certificate, index)
         if not yes:
-            click.confirm(f"Remove {index} with all of its snapshots?", abort=True)
-        certificate.write_text(signed(destroy_index(index)), encoding="utf-8")
-    click.echo(f"{index} is gone; wrote {certificate}")
+            click.confirm(f"Remove {index.resolve()} with all of its snapshots?", abort=True)
+        told = destroy_index(index, certificate)
+    click.echo(f"the index in {told.folder} is gone; wrote {certificate}")
+    if told.foreign:
+        there = ", ".join(told.foreign[:NAMES_SHOWN]) + (", …" if len(told.foreign) > NAMES_SHOWN else "")
+        click.echo(f"Mind: {told.folder} holds what is no index's, and that was left: {there}", err=True)
+    elif told.is_folder_left:
+        click.echo(f"Mind: the empty folder {told.folder} stays; it is a mount point, or not yours to remove", err=True)
 
 
 @contextmanager
@@ -245,37 +335,53 @@ def _refusals() -> Iterator[None]:
     """What cannot be done ends in one sentence."""
     try:
         yield
-    except (ExclusionError, BadPath) as error:
+    except (ExclusionError, ProofError, BadUse) as error:
         _fail(str(error), code=2)
+    except PermissionError as error:
+        where = Path(str(error.filename or "."))
+        _fail(f"{where}: {not_let_in(where)}", code=1)
     except (SnapshotError, DenyListError, OSError) as error:
         _fail(str(error), code=1)
 
 
-class BadPath(Exception):
-    """A file of the command line that cannot be used."""
+class BadUse(Exception):
+    """A file of the command line, or a user, with whom the command must not be run."""
 
 
-def _require_writable(path: Path, index: Path) -> None:
-    """Before anything is removed: the proof can be written, and not into what is removed."""
-    if path.resolve().is_relative_to(index.resolve()):
-        raise BadPath(f"{path} lies in the index; write it elsewhere")
-    try:
-        with path.open("a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise BadPath(f"{path}: cannot be written ({error.strerror})") from error
+def _listed(names: Path) -> Exclusions:
+    listed = Exclusions.read(names)
+    if not listed.names:
+        raise ExclusionError(f"{names}: names nobody")
+    return listed
+
+
+def _require_index(index: Path) -> None:
+    if not is_index(index):
+        raise SnapshotError(f"{index}: {'no index' if index.is_dir() else 'no such'} folder")
+
+
+def _require_owner(index: Path) -> None:
+    """What root writes, the build's user could not read or replace. Raises `BadUse`."""
+    if os.geteuid() == 0 and index.stat().st_uid != 0:
+        owner = index.owner()
+        raise BadUse(f"{index} belongs to {owner}, who could not read what root writes there; run this as {owner}")
 
 
 @contextmanager
 def _held_lock(index: Path, purpose: str) -> Iterator[None]:
-    if not (index / SNAPSHOTS).is_dir():
-        raise SnapshotError(f"{index}: no index folder")
+    _require_index(index)
     with IndexLock(index / BUILDING, purpose=purpose):
         yield
 
 
 def _folder(index: Path, name: str | None) -> Path:
     if name is None:
+        there = [] if (index / CURRENT).exists() else held(index)
+        if there:
+            raise SnapshotError(
+                f"{index}: nothing is published: CURRENT is missing, though {_counted(len(there), 'snapshot')} lie there; "
+                f"`python -m index rollback --index {index} --to {there[0].path.name}` publishes that one after verifying it"
+            )
         return current_folder(index)
     found = [one.path for one in held(index) if one.path.name == name]
     if not found:

@@ -1,6 +1,7 @@
 """One build of an index folder, from taking stock to publication; whoever uses it reads and signs what is unread."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -10,16 +11,17 @@ from typing import Self
 import pyarrow.parquet as pq
 
 from index.case import Rejected
-from index.checks import Checked, Limits, check_against_previous, check_counts
+from index.checks import Checked, Limits, check_against_previous, check_counts, doubts_of_counts
 from index.denied import DenyList, DenyListError
 from index.intake import Intake
 from index.known import Known, open_known
 from index.lock import IndexLock
 from index.manifest import IndexManifest
 from index.parts import PartWriter, finished_parts, remove_parts
+from index.previous import is_whole, open_earlier, require_deny_list
 from index.readings import Facts, Reading, Seen
-from index.retention import prune
-from index.snapshot import Snapshot, SnapshotError, current_folder, open_snapshot
+from index.retention import held, prune
+from index.snapshot import Snapshot, SnapshotError
 from index.snapshot_writer import BUILDING, REJECTED, Build, SnapshotWriter, prepare_index_folder, sweep
 from index.spool import Planned, Spool
 from index.stock import Stock, take_stock
@@ -32,8 +34,9 @@ class BuildOptions:
     """What the one who starts a build may choose."""
 
     limits: Limits = field(default_factory=Limits)
-    keep: int = 3  # snapshots, the new one among them
+    keep: int = 3  # whole snapshots, the new one among them
     full: bool = False  # forget what is known
+    dry_run: bool = False  # change nothing in an index; the lock alone is taken
 
 
 class Building:
@@ -46,7 +49,8 @@ class Building:
         self._build = build
         self._options = options
         self._stack = ExitStack()
-        self.notes: list[str] = []  # what is worth telling of the state in which the index was found
+        self.notes: list[str] = []  # what is told of the state in which the index was found
+        self.warnings: list[str] = []  # and what of it has to be looked at
         self._kept = self._news = 0  # outcomes of reading, and of them those that differ from what is published
         self._is_read = False
 
@@ -63,17 +67,19 @@ class Building:
         prepare_index_folder(self._index)
         building = self._index / BUILDING
         lock = self._stack.enter_context(IndexLock(building, purpose="build"))
-        if lock.took_over:
-            self.notes.append(f"an earlier one ended without an end: {lock.took_over}")
-        sweep(self._index)
-        if self._options.full:
+        is_dry = self._options.dry_run
+        if not is_dry:
+            sweep(self._index)
+        if self._options.full and not is_dry:
             remove_parts(building)
         self.denied = DenyList.read(self._index)
-        self._previous = self._open_previous()
-        parts = finished_parts(building, self._build.fingerprint)
-        if parts:
-            self.notes.append(f"going on from {len(parts)} finished parts of an earlier build")
-        reusable = None if self._options.full else self._previous
+        self.warnings += require_deny_list(self._index, self.denied)
+        self._earlier = open_earlier(self._index)
+        self._previous = self._earlier.published
+        self.warnings += self._earlier.warnings
+        parts = [] if self._options.full else finished_parts(building, self._build.fingerprint, clear=not is_dry)
+        self._tell_of_the_last(lock, len(parts))
+        reusable = None if self._options.full else self._earlier.known
         if reusable and reusable.manifest.fingerprint != self._build.fingerprint:
             self.notes.append("another encoder or preparation than before: every scan is read again")
             reusable = None
@@ -82,6 +88,16 @@ class Building:
         self._spool = self._stack.enter_context(Spool(building / SPOOL))
         self._parts = PartWriter(building, self._build.fingerprint)
 
+    def _tell_of_the_last(self, lock: IndexLock, parts: int) -> None:
+        """What of an earlier build was found, and of one that was killed also when it had begun."""
+        going_on = f"going on from {parts} finished parts" if parts else ""
+        if lock.took_over and lock.took_over_purpose != "build":
+            self.warnings.append(f"{lock.took_over}; it is not complete: run it again")
+        elif lock.took_over:
+            self.notes.append(f"{lock.took_over}; {going_on or 'it had finished no part'}")
+        elif parts:
+            self.notes.append(f"{going_on} of an earlier build")
+
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):  # a full disk: what is held is read again next time
             self._parts.flush()
@@ -89,12 +105,19 @@ class Building:
 
     def take_stock(self, intake: Intake, content_of: Callable[[Path], str]) -> Stock:
         """What the cohorts offer, beside what is known. Raises also `CohortError`."""
-        published = self._ids(self._previous) if self._previous else []
+        before = self._earlier.known or self._earlier.compared
+        published = self._ids(before) if before else []
         try:
             self._stock = take_stock(intake, self._known, published, self._spool, content_of)
         except OSError as error:
             raise SnapshotError(f"{self._index / BUILDING}: cannot be written ({error})") from error
-        self._intake = intake
+        compared = self._earlier.compared
+        self.warnings += doubts_of_counts(intake.counts, compared.manifest.counts if compared else None)
+        if self._stock.unreadable:
+            self.warnings.append(
+                f"{self._stock.unreadable:,} scans that are in the index can no longer be read, for want of rights; they stay as "
+                "they were. Let the build's user read them"
+            )
         self._build = replace(
             self._build,
             counts=intake.counts,
@@ -151,7 +174,7 @@ class Building:
         found: list[Checked] = []
 
         def check(new: Snapshot) -> Checked:
-            found.append(check_against_previous(new, self._previous, self._options.limits))
+            found.append(check_against_previous(new, self._earlier.compared, self._options.limits))
             return found[-1]
 
         try:
@@ -167,27 +190,54 @@ class Building:
         try:
             with open_known(None, new) as read_now:
                 self._assemble(writer, read_now)
+            self._known.forget()  # nobody asks any more, and what follows needs the room
             self._check_counts(writer)
             manifest = writer.publish(self._build, check)
         except BaseException:
             writer.discard()
             raise
         remove_parts(self._index / BUILDING)
-        return manifest, writer.rejected, self._pruned(found[0])
+        return manifest, writer.rejected, self._pruned(found[0], manifest.name)
 
     def forget_parts(self) -> None:
         """Give up what was read: it says nothing new."""
         self._parts.forget()
         remove_parts(self._index / BUILDING)
 
-    def _pruned(self, checked: Checked) -> Checked:
+    def _pruned(self, checked: Checked, published: str) -> Checked:
         """The snapshot is published by now: what fails here is only told."""
+        told = []
         try:
-            prune(self._index, keep=self._options.keep)
+            keep, damaged = self._to_keep(published)
+            told += [
+                f"the snapshot {name} is damaged; it is kept beside {self._options.keep} whole ones" for name in damaged
+            ]
+            prune(self._index, keep=keep)
         except OSError as error:
-            told = f"old snapshots could not be removed ({error}); see to it and run `python -m index prune`"
-            return replace(checked, warnings=(*checked.warnings, told))
-        return checked
+            told.append(f"old snapshots could not be removed ({error}); see to it and run `python -m index prune`")
+        return replace(checked, warnings=(*checked.warnings, *told))
+
+    def _to_keep(self, published: str) -> tuple[int, list[str]]:
+        """(how many of the newest snapshots there are down to the last whole one that is to be kept, the damaged among them)."""
+        snapshots = held(self._index)
+        if len(snapshots) <= self._options.keep:
+            return self._options.keep, []  # none would go
+        whole, damaged = {published, *([self._previous.manifest.name] if self._previous else [])}, []
+        found = 0
+        for place, one in enumerate(snapshots, 1):
+            if one.path.name in whole or is_whole(one.path):
+                found += 1
+            else:
+                damaged.append(one.path.name)
+            if found == self._options.keep:
+                return place, damaged
+        return len(snapshots), damaged
+
+    @property
+    def is_new_list(self) -> bool:
+        """Whether the exclusion list is another than that of the snapshot before."""
+        before = self._earlier.compared
+        return before is None or before.manifest.exclusions != self._build.exclusions
 
     def published(self) -> IndexManifest | None:
         return self._previous.manifest if self._previous else None
@@ -225,29 +275,16 @@ class Building:
     def _check_counts(self, writer: SnapshotWriter) -> None:
         if not writer.indexed:
             raise SnapshotError(f"none of the {self._build.seen} scans could be read; nothing was published")
-        previous = self._previous.manifest if self._previous else None
+        compared = self._earlier.compared
+        previous = compared.manifest if compared else None
         check_counts(
             indexed=writer.indexed,
-            rejected=len(writer.rejected),
+            rejected=Counter(one.reason for one in writer.rejected),
             seen=self._build.seen,
             before=sum(previous.cases.values()) if previous else 0,
             excused=max(0, self._build.excluded - previous.excluded) if previous else 0,
             limits=self._options.limits,
         )
-
-    def _open_previous(self) -> Snapshot | None:
-        try:
-            current_folder(self._index)
-        except SnapshotError:
-            return None  # the first build
-        try:
-            snapshot = open_snapshot(current_folder(self._index), to_search=False)
-            for name in snapshot.manifest.files:
-                snapshot.checked(name)
-            return snapshot
-        except SnapshotError as error:
-            self.notes.append(f"the published snapshot cannot be used ({error}); everything is read again")
-            return None
 
     @staticmethod
     def _ids(snapshot: Snapshot) -> Iterator[str]:

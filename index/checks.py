@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from index.health import kept_answers, shift
 from index.numpy_store import exact_search
+from index.record_loss import record_counts
 from index.snapshot import ANSWERS, Snapshot, SnapshotError
 from index.store import RowNumbers, Rows, VectorStore
 
@@ -21,6 +22,9 @@ FEWEST = (
     20  # scans that have to be missing before an archive is said to have shrunk, or offered before shares are judged
 )
 MIXES = ("view", "site", "scanner")
+# what cohorts count, in their words: the first must not be at all, the second must not become more
+UNREADABLE_RECORDS = "files that cannot be read"
+WITHOUT_RECORD = ("but no clinical file", "images without a row")
 
 
 class CheckError(SnapshotError):
@@ -36,6 +40,8 @@ class Limits:
     allow_shrink: bool = False
     max_drift: float = 0.2  # share of known answers that are others now
     allow_drift: bool = False
+    max_lost_records: float = 0.1  # share of the scans, among those of both snapshots, with an outcome on record
+    allow_lost_records: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,19 @@ class Checked:
     warnings: tuple[str, ...]
 
 
-def check_counts(*, indexed: int, rejected: int, seen: int, before: int, excused: int, limits: Limits) -> None:
-    """`excused` cases of the snapshot before are gone because they were excluded. Raises `CheckError`."""
-    if seen >= FEWEST and rejected / seen > limits.max_rejected:
+def check_counts(
+    *, indexed: int, rejected: Mapping[str, int], seen: int, before: int, excused: int, limits: Limits
+) -> None:
+    """`rejected`: reason -> how many. `excused` cases of the snapshot before are gone because they were excluded.
+
+    Raises `CheckError`.
+    """
+    lost_to = sum(rejected.values())
+    if seen >= FEWEST and lost_to / seen > limits.max_rejected:
+        reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(rejected.items(), key=lambda one: -one[1]))
         raise CheckError(
-            f"{rejected:,} of {seen:,} scans were rejected, more than {limits.max_rejected:.0%}; nothing was published. Look "
-            "at the reasons (--json, or the morning report); if they are right, raise --max-rejected"
+            f"{lost_to:,} of {seen:,} scans were rejected, more than {limits.max_rejected:.0%} ({reasons}); nothing was "
+            "published. If the reasons are right, raise --max-rejected"
         )
     lost = before - excused - indexed
     if not limits.allow_shrink and lost >= FEWEST and lost / before > limits.max_shrink:
@@ -62,9 +75,11 @@ def check_counts(*, indexed: int, rejected: int, seen: int, before: int, excused
 
 
 def check_against_previous(new: Snapshot, previous: Snapshot | None, limits: Limits) -> Checked:
-    """Recall against exact search, answers known from the snapshot before, and the mix of what is new. Raises `CheckError`."""
+    """Recall against exact search, outcomes that were on record and answers known from the snapshot before, and the mix of what
+    is new. Raises `CheckError`.
+    """
     figures: dict[str, float] = {}
-    warnings: list[str] = []
+    warnings: list[str] = list(_lost_records(new, previous, limits)) if previous else []
     for kind in new.stores:
         figures[f"{kind}_recall"] = _recall(new, kind)
         if figures[f"{kind}_recall"] < RECALL_LEAST:
@@ -78,6 +93,35 @@ def check_against_previous(new: Snapshot, previous: Snapshot | None, limits: Lim
         figures |= told.figures
         warnings += told.warnings
     return Checked(figures, tuple(warnings))
+
+
+def doubts_of_counts(counts: Mapping[str, int], before: Mapping[str, int] | None) -> tuple[str, ...]:
+    """What of the cohorts' own counts is worth a look; `before`: those of the last snapshot, None where there is none."""
+    doubts = []
+    for what, count in counts.items():
+        if what.endswith(UNREADABLE_RECORDS) and count:
+            doubts.append(f"{count:,} {what}: whatever they record is missing from the index")
+        was = count if before is None else before.get(what, 0)
+        if any(words in what for words in WITHOUT_RECORD) and count > was:
+            doubts.append(f"{count:,} {what}, {count - was:,} more than with the last snapshot")
+    return tuple(doubts)
+
+
+def _lost_records(new: Snapshot, previous: Snapshot, limits: Limits) -> tuple[str, ...]:
+    """What is worth a look. Raises `CheckError` where too much is lost; of single clinical columns large losses are told only."""
+    refused: list[str] = []
+    told: list[str] = []
+    for found in record_counts(new.catalogue, previous.catalogue):
+        lost = found.before - found.still
+        is_large = lost >= FEWEST and lost / found.before > limits.max_lost_records
+        if lost and (is_large or not found.is_column):
+            (refused if is_large and not found.is_column else told).append(str(found))
+    if refused and not limits.allow_lost_records:
+        raise CheckError(
+            f"{'; '.join(refused)}; nothing was published. Are the clinical files or the table there, whole and readable? If the "
+            "records were withdrawn, build with --allow-lost-records"
+        )
+    return (*refused, *told)
 
 
 def _compared(new: Snapshot, previous: Snapshot, kind: str, limits: Limits) -> Checked:

@@ -23,7 +23,7 @@ Clock = Callable[[], float]
 
 
 class EventLog:
-    """Writes events; `lost` counts those that could not be written, which never stops a build."""
+    """Writes events; `lost` counts those that could not be written, which never stops a build, and `why_lost` says why."""
 
     def __init__(
         self, write: Callable[[str], None], *, now: Clock = time.time, monotonic: Clock = time.monotonic
@@ -34,6 +34,7 @@ class EventLog:
         self._monotonic = monotonic
         self._marks: deque[tuple[float, int]] = deque(maxlen=RATE_MARKS)  # (when, scans done) of progress events
         self.lost = 0
+        self.why_lost = ""
 
     @classmethod
     def to_file(cls, path: Path, *, now: Clock = time.time, monotonic: Clock = time.monotonic) -> Self:
@@ -100,6 +101,10 @@ class EventLog:
             warnings=len(report.warnings),
         )
 
+    def locked(self, *, exit_code: int) -> None:
+        """Another build or purge is at work, and will tell how that went."""
+        self._emit("locked", exit_code=exit_code)
+
     def failed(self, error: BaseException, *, exit_code: int) -> None:
         """The kind of error only: its message, which may name an archive's file, goes to stderr."""
         self._emit("failed", error=type(error).__name__, exit_code=exit_code)
@@ -110,8 +115,9 @@ class EventLog:
         line = json.dumps({"time": when, "event": event, "pid": os.getpid(), **figures}, allow_nan=False)
         try:
             self._write(line + "\n")
-        except OSError:
+        except OSError as error:
             self.lost += 1
+            self.why_lost = error.strerror or str(error)
 
 
 class _Appender:

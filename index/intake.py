@@ -77,9 +77,11 @@ class Intake:
 def _require_distinct_names(cohorts: Iterable[Cohort]) -> None:
     for first, second in pairwise(sorted(cohorts, key=lambda cohort: cohort.name)):
         if first.name == second.name:
+            if first.source == second.source:
+                raise CohortError(f"{first.source}: is given twice; leave out one --cohort")
             raise CohortError(
                 f"two cohorts are called {first.name!r} ({first.source} and {second.source}): their patients could not be "
-                "told apart; give one another name, or lay both into one archive"
+                "told apart. A table's name stands in its TOML; two folders of nccid belong below one, or into two indexes"
             )
 
 

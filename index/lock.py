@@ -22,7 +22,7 @@ class LockedError(SnapshotError):
 class IndexLock:
     """Held for as long as something writes into an index folder. Use it in `with`. Raises `LockedError` or OSError.
 
-    The lock is the kernel's (flock), so that a killed build leaves none; `took_over` is what it had written of itself.
+    The lock is the kernel's (flock), so that a killed build leaves none; `took_over` says which that was.
     """
 
     def __init__(self, building: Path, *, purpose: str) -> None:
@@ -30,6 +30,7 @@ class IndexLock:
         self._path = building / LOCK
         self._purpose = purpose
         self.took_over: str | None = None
+        self.took_over_purpose = ""  # "build", "purge"…
 
     def __enter__(self) -> Self:
         self._file = self._path.open("a+")
@@ -42,7 +43,8 @@ class IndexLock:
                 raise LockedError(f"{self._path.parent.parent}: {holder}; wait for it, or stop it first") from error
             raise
         left = self._read()
-        self.took_over = told_of(left) if left else None
+        self.took_over = _killed(left) if left else None
+        self.took_over_purpose = str(left.get("purpose", ""))
         self._file.truncate(0)
         said = {"purpose": self._purpose, "pid": os.getpid(), "host": socket.gethostname()}
         self._file.write(json.dumps(said | {"since": datetime.now(UTC).isoformat(timespec="seconds")}))
@@ -62,6 +64,13 @@ class IndexLock:
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def _killed(holder: dict[str, Any]) -> str:
+    return (
+        f"the {holder.get('purpose', 'build')} started at {holder.get('since', 'an unknown time')} by process "
+        f"{holder.get('pid', '?')} on {holder.get('host', '?')} was killed"
+    )
 
 
 def told_of(holder: dict[str, Any]) -> str:

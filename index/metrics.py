@@ -64,7 +64,7 @@ def _families(report: BuildReport, index_created: datetime) -> Iterator[Metric]:
 
 def _scans(report: BuildReport) -> tuple[tuple[str, int, str], ...]:
     return (
-        ("seen", report.seen, "Scans that the cohorts offered."),
+        ("seen", report.seen, "Scans that the cohorts offered, without the excluded."),
         ("new", report.new, "Scans that were not in the last snapshot."),
         ("changed", report.changed, "Scans whose files are others than last time."),
         ("records_changed", report.records_changed, "Scans whose record alone is another than last time."),

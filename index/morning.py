@@ -3,16 +3,23 @@
 Names of rejected files stand in it, since somebody has to find them, and no other name. Let only those read it who may see the archive.
 """
 
+import contextlib
+import errno
+import os
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import datetime
-from pathlib import PurePosixPath
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
 
 from index.build_report import BuildOutcome, BuildReport
 from index.case import Rejected
+from index.snapshot import CURRENT
 
 NAMES_SHOWN = 10  # of each reason
 FAILED = "# The build failed"
+STOPPED = "# The build was stopped"
+UNWRITTEN = "# Look at this: this page could not be written"
 
 # Reasons that speak of this machine or its network, not of the file: they are worth a look on any morning.
 OURS = frozenset(
@@ -42,19 +49,104 @@ def morning_report(report: BuildReport) -> str:
     return "\n".join([*lines, *_figures(report)]) + "\n"
 
 
-def failure_report(when: datetime, message: str, *, snapshot: str) -> str:
-    """The page of a build that failed, in the place of the last one, which would say that all is well.
+def failure_report(
+    when: datetime,
+    message: str,
+    *,
+    snapshot: str | None,
+    is_new: bool = False,
+    warnings: Sequence[str] = (),
+    was_stopped: bool = False,
+) -> str:
+    """The page of a build that failed or was stopped by somebody, in the place of the last one, which would say that all is well.
 
-    `snapshot`: the published one's name, empty where there is none. Not for a build that found another one running.
+    `snapshot`: the published one's name, empty where there is none, None where that cannot be told; `is_new`: this build published
+    it before it failed. Not for a build that found another one running.
     """
-    searched = f"The index is as it was: `{snapshot}` is searched." if snapshot else "There is no published index yet."
+    mend = "Build again" if was_stopped else "Mend what it says and build again"
     return (
-        f"{FAILED}\n\n{when:%Y-%m-%d %H:%M} UTC. {searched}\n\n"
+        f"{STOPPED if was_stopped else FAILED}\n\n{when:%Y-%m-%d %H:%M} UTC. {_searched(snapshot, is_new=is_new)}\n\n"
         f"    {_plain(message)}\n\n"
+        f"{_warned(warnings)}"
         "## What to do next\n\n"
         "- Read on: `journalctl --unit likewise-build --since yesterday`.\n"
-        "- Mend what it says and build again: `systemctl start likewise-build`. Finished parts are not done twice.\n"
+        f"- {mend}: `systemctl start likewise-build`. Finished parts are not done twice.\n"
     )
+
+
+def _searched(snapshot: str | None, *, is_new: bool) -> str:
+    if snapshot is None:
+        return f"Which snapshot is published cannot be told: `{CURRENT}` in the index folder cannot be read."
+    if not snapshot:
+        return "There is no published index."
+    return f"{'This build published' if is_new else 'The index is as it was:'} `{snapshot}`{', which' if is_new else ''} is searched."
+
+
+def published_name(index: Path) -> str | None:
+    """As `failure_report` takes it."""
+    try:
+        return (index / CURRENT).read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def write_page(path: Path, page: str) -> None:
+    """Replace the page whole. Where that fails, what is there is not left to look like today's: it is made to say that it is not.
+
+    Raises OSError that names the file.
+    """
+    try:
+        if path.exists() and not path.is_file():  # /dev/stdout
+            path.write_text(page, encoding="utf-8")
+        else:
+            _replace(path.resolve(), page)
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not is_full and _overwritten(path, page):  # the file may be written to, if not its folder
+            return
+        why = error.strerror or str(error)
+        raise OSError(error.errno, f"{path}: cannot be written ({why}); {_leave_a_word(path, page, why)}") from error
+
+
+def _replace(path: Path, page: str) -> None:
+    pending = path.with_name(f".{path.name}.new")
+    try:
+        with pending.open("w", encoding="utf-8") as stream:
+            stream.write(page)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(path, pending)
+        pending.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            pending.unlink()
+        raise
+
+
+def _overwritten(path: Path, page: str) -> bool:
+    """Whether an old page, if there is one, could be overwritten where it lies."""
+    try:
+        with path.open("r+b") as stream:
+            stream.write(page.encode())
+            stream.truncate()
+        return True
+    except OSError:
+        return False
+
+
+def _leave_a_word(path: Path, page: str, why: str) -> str:
+    """A few words over the old page take no room on a full disk."""
+    word = (
+        f"{UNWRITTEN}\n\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {why}. It would have begun: "
+        f'"{page.splitlines()[0].removeprefix("# ")}". More is told by '
+        "`journalctl --unit likewise-build` and `python -m index status --index DIR`.\n"
+    )
+    if not path.exists():
+        return "there is none"
+    return "the page says so itself" if _overwritten(path, word) else "what it says is of an earlier build"
 
 
 def _headline(report: BuildReport, groups: dict[str, list[Rejected]]) -> str:
@@ -83,7 +175,7 @@ def _summary(report: BuildReport) -> str:
 
 def _changes(report: BuildReport) -> list[str]:
     rows = (
-        ("offered by the cohorts", report.seen),
+        ("offered by the cohorts", report.seen + report.excluded),
         ("new", report.new),
         ("changed", report.changed),
         ("record alone changed", report.records_changed),
@@ -92,11 +184,24 @@ def _changes(report: BuildReport) -> list[str]:
         ("excluded", report.excluded),
         ("rejected", len(report.rejected)),
     )
-    return ["", "## What changed", "", "| scans | |", "|---|--:|", *(f"| {what} | {count:,} |" for what, count in rows)]
+    table = [
+        "",
+        "## What changed",
+        "",
+        "| scans | |",
+        "|---|--:|",
+        *(f"| {what} | {count:,} |" for what, count in rows),
+    ]
+    return [*table, "", f"{report.of_exclusions()}."] if report.idle_lines else table
 
 
 def _warnings(report: BuildReport) -> list[str]:
-    return ["", "## Warnings", "", *(f"- {_plain(text)}" for text in report.warnings)] if report.warnings else []
+    return ["", *_warned(report.warnings).rstrip().splitlines()] if report.warnings else []
+
+
+def _warned(warnings: Sequence[str]) -> str:
+    lines = "".join(f"- {_plain(text)}\n" for text in warnings)
+    return f"## Warnings\n\n{lines}\n" if lines else ""
 
 
 def _rejections(report: BuildReport, groups: dict[str, list[Rejected]]) -> list[str]:

@@ -72,14 +72,14 @@ class PartWriter:
         np.save(target / SIGNATURES, rows.astype(np.float32))
 
 
-def finished_parts(building: Path, fingerprint: str) -> list[Path]:
-    """The parts of builds with this encoder; what others or killed writers left is removed."""
+def finished_parts(building: Path, fingerprint: str, *, clear: bool = True) -> list[Path]:
+    """The parts of builds with this encoder; with `clear`, what others or killed writers left is removed."""
     folder = building / PARTS
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if _is_of(path, fingerprint):
             found.append(path)
-        else:
+        elif clear:
             shutil.rmtree(path, ignore_errors=True)
     return found
 

@@ -1,40 +1,28 @@
-"""Purging withdrawn people from every snapshot, part and preview of an index; destroying an index; and the proof of either."""
+"""Purging withdrawn people from every snapshot, part and preview of an index, and the proof of it."""
 
-import getpass
-import hashlib
-import json
 import shutil
 import socket
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
 from index.case import Rejected
-from index.denied import DenyList
+from index.denied import DENIED, DenyList
 from index.exclusions import Exclusions
+from index.folder import BUILDING, is_index
 from index.known import open_known
 from index.lock import IndexLock
+from index.owners import me, not_let_in
 from index.parts import PARTS, remove_parts
+from index.proof import sha256_of, signed
 from index.readings import Facts, ReadingTable
 from index.retention import Held, held
 from index.snapshot import CURRENT, READINGS, SNAPSHOTS, Snapshot, SnapshotError, open_snapshot
-from index.snapshot_writer import (
-    BUILDING,
-    REJECTED,
-    Build,
-    SnapshotWriter,
-    make_current,
-    new_name,
-    prepare_index_folder,
-    sweep,
-)
-
-LONG_NAME = 8  # characters: shorter identifiers, such as "0", stand in many files by chance
-CHUNK = 2**22  # bytes searched at a time
+from index.snapshot_writer import REJECTED, Build, SnapshotWriter, make_current, new_name, prepare_index_folder, sweep
+from index.traces import LONG_NAME, Traces, parts_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +36,7 @@ class Rewritten:
     cases_removed: int
     rejected_removed: int
     note: str = ""
+    is_unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,18 +48,44 @@ class PurgeReport:
     reason: str
     names: int
     digests: tuple[str, ...]
+    digests_of_nobody: tuple[str, ...]  # of the names that no snapshot held: slips of the pen, or purged before
+    denied_before: int  # of the names
+    patients_removed: int  # each counted once, in however many snapshots they were
+    scans_removed: int
+    files_rejected_removed: int
     snapshots: tuple[Rewritten, ...]
     parts_removed: int
     files_searched: int
     bytes_searched: int
     occurrences_left: int  # of names and of signatures, in all files of the index
+    occurrences_in: dict[str, int]  # file -> how many of them
 
     @property
     def is_complete(self) -> bool:
         return self.occurrences_left == 0
 
+    @property
+    def unread(self) -> int:
+        """How many snapshots were removed whole, since nobody could say who is in them."""
+        return sum(one.is_unread for one in self.snapshots)
+
     def to_json(self) -> str:
         return signed(asdict(self))
+
+
+@dataclass
+class _Removed:
+    """Who and what was left out, over all snapshots; only in memory."""
+
+    met: set[str] = field(default_factory=set)  # folded: all names under which they were known
+    patients: set[tuple[str, str]] = field(default_factory=set)  # (cohort, pseudonym)
+    scans: set[str] = field(default_factory=set)  # case ids
+    files: set[str] = field(default_factory=set)  # that had been rejected
+    identifiers: set[str] = field(default_factory=set)  # of the scans' headers
+    signatures: set[bytes] = field(default_factory=set)
+
+    def meet(self, names: Iterable[str | None]) -> None:
+        self.met |= {name.strip().casefold() for name in names if name}
 
 
 def purge(
@@ -78,14 +93,40 @@ def purge(
 ) -> PurgeReport:
     """Deny the names at once, then rewrite every snapshot without their cases; the proof.
 
-    A name is a pseudonym, or the UID of a study, series or instance. Raises `SnapshotError`, `DenyListError` or OSError:
-    the deny-list holds by then, and the purge can be run again.
+    A name is a pseudonym, or the UID of a study, series or instance. Raises `SnapshotError` or `DenyListError`, whose message says whether
+    the names are denied by then; the purge can be run again.
     """
-    if not index.is_dir():
-        raise SnapshotError(f"{index}: no such index folder")
-    denied = DenyList.read(index).with_names(names, datetime.now(UTC).date())
-    denied.write(index)
+    if not is_index(index):
+        raise SnapshotError(f"{index}: no index folder; nobody is denied, nothing was removed")
+    try:
+        was_lost = not DenyList.read(index).digests and any(one.manifest and one.manifest.denied for one in held(index))
+        denied, denied_before = DenyList.add(index, names)
+    except OSError as error:
+        raise SnapshotError(f"{_told(error, index / DENIED)}; nobody is denied, nothing was removed") from error
+    if was_lost:
+        note(
+            "Mind: denied.json was missing, though snapshots were made with one: only the names of this list are denied from now on. "
+            "Purge all who were purged before as well, or they come back with the next build"
+        )
     note("denied from now on; running servers leave them out within seconds")
+    try:
+        return _purge(index, names, denied, denied_before, reason, note)
+    except (OSError, SnapshotError) as error:
+        told = _told(error, index) if isinstance(error, OSError) else str(error)
+        raise SnapshotError(
+            f"{told}. The deny-list holds: nobody of them is shown or indexed again. But their data still lie in the index. Mend that (on a "
+            "full disk `python -m index prune --keep 1` makes room) and run the same purge again"
+        ) from error
+
+
+def _purge(
+    index: Path,
+    names: frozenset[str],
+    denied: DenyList,
+    denied_before: int,
+    reason: str,
+    note: Callable[[str], None],
+) -> PurgeReport:
     prepare_index_folder(index)
     with IndexLock(index / BUILDING, purpose="purge"):
         sweep(index)
@@ -94,77 +135,66 @@ def purge(
         copies = _copies(index, denied)
         if copies:
             note(f"{len(copies)} cases hold the very picture of one of them under another name, and go with it")
-            denied = denied.with_names(copies, datetime.now(UTC).date())
-            denied.write(index)
-        rewritten, traces = [], set[bytes]()
+            denied, _ = DenyList.add(index, copies)
+        rewritten, removed = [], _Removed()
         for one in held(index):
             note(f"rewriting {one.path.name}")
-            rewritten.append(_rewrite(index, one, denied, traces))
-        found = _search(index, _spellings(names, index) | traces)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    digests = tuple(sorted(denied.digest(name) for name in names))
-    return PurgeReport(now, _who(), reason, len(names), digests, tuple(rewritten), parts, *found)
+            rewritten.append(_rewrite(index, one, denied, removed))
+        found = _traces(index, names, removed).search(index)
+    nobody = {name for name in names if name.strip().casefold() not in removed.met}
+    return PurgeReport(
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        by=f"{me()}@{socket.gethostname()}",
+        reason=reason,
+        names=len(names),
+        digests=tuple(sorted(denied.digest(name) for name in names)),
+        digests_of_nobody=tuple(sorted(denied.digest(name) for name in nobody)),
+        denied_before=denied_before,
+        patients_removed=len(removed.patients),
+        scans_removed=len(removed.scans),
+        files_rejected_removed=len(removed.files),
+        snapshots=tuple(rewritten),
+        parts_removed=parts,
+        files_searched=found.files,
+        bytes_searched=found.bytes,
+        occurrences_left=found.occurrences,
+        occurrences_in=found.where,
+    )
 
 
-def destroy(index: Path) -> dict[str, Any]:
-    """Remove an index altogether; what a data-access agreement's certificate has to say of it. Raises `SnapshotError` or OSError."""
-    if not (index / SNAPSHOTS).is_dir() or not (index / BUILDING).is_dir():
-        raise SnapshotError(f"{index}: no index folder; nothing was removed")
-    with IndexLock(index / BUILDING, purpose="destruction"):
-        files = {
-            str(path.relative_to(index)): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-            for path in sorted(index.rglob("*"))
-            if path.is_file() and path.parent != index / BUILDING
-        }
-        manifests = [one.manifest for one in held(index) if one.manifest]
-        shutil.rmtree(index)
-    return {
-        "statement": "All files of this index were deleted. They were not overwritten: copies in backups, and blocks of a disk that "
-        "is not encrypted, are outside of what this program can reach.",
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "by": _who(),
-        "index": str(index),
-        "archives": sorted({f"{name}={source}" for manifest in manifests for name, source in manifest.cohorts.items()}),
-        "patients": max((manifest.patients for manifest in manifests), default=0),
-        "still_there": index.exists(),
-        "files": files,
-    }
+def _told(error: OSError, path: Path) -> str:
+    """What the system said, with the file's name, which a full disk's errors lack."""
+    where = Path(str(error.filename)) if error.filename else path
+    if isinstance(error, PermissionError):
+        return f"{where}: {not_let_in(where)}"
+    return f"{where}: cannot be written ({error.strerror or error})"
 
 
-def signed(content: Mapping[str, Any]) -> str:
-    """JSON with the sha256 of all the rest of it, by which a later change shows."""
-    return json.dumps({**content, "sha256": _digest_of(content)}, indent=1, sort_keys=True) + "\n"
-
-
-def is_untouched(text: str) -> bool:
-    """Whether a report or certificate says what it said when it was signed."""
-    try:
-        content = json.loads(text)
-        return content.pop("sha256") == _digest_of(content)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _digest_of(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _rewrite(index: Path, one: Held, denied: DenyList, traces: set[bytes]) -> Rewritten:
-    """The snapshot without the denied, beside it, then in its place. `traces` gains what must not be found afterwards."""
-    manifest_before = _sha256(one.path / "manifest.json") if (one.path / "manifest.json").is_file() else ""
+def _rewrite(index: Path, one: Held, denied: DenyList, removed: _Removed) -> Rewritten:
+    """The snapshot without the denied, beside it, then in its place. `removed` gains who was left out."""
+    manifest_before = sha256_of(one.path / "manifest.json") if (one.path / "manifest.json").is_file() else ""
     try:
         old = open_snapshot(one.path)
-    except SnapshotError as error:  # nobody can say who is in it
+    except SnapshotError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise SnapshotError(_told(error.__cause__, one.path)) from error  # who may read it must say who is in it
         shutil.rmtree(one.path)
         if one.is_current:
             (index / CURRENT).unlink()
         return Rewritten(
-            one.path.name, None, manifest_before, None, 0, 0, f"could not be read and was removed ({error})"
+            one.path.name,
+            None,
+            manifest_before,
+            None,
+            0,
+            0,
+            f"could not be read, so that nobody can say who is in it, and was removed ({error})",
+            is_unread=True,
         )
     name = new_name(one.path.name.partition("-")[0])
     writer = SnapshotWriter(index, old.manifest.endpoints, name=name)
     try:
-        cases, rejected = _copy(old, writer, Exclusions(denied=denied), traces)
+        cases, rejected = _copy(old, writer, Exclusions(denied=denied), removed)
         if not writer.indexed:
             writer.discard()
             shutil.rmtree(one.path)
@@ -193,11 +223,11 @@ def _rewrite(index: Path, one: Held, denied: DenyList, traces: set[bytes]) -> Re
     if one.is_current:
         make_current(index, name)
     shutil.rmtree(one.path)
-    after = _sha256(index / SNAPSHOTS / name / "manifest.json")
+    after = sha256_of(index / SNAPSHOTS / name / "manifest.json")
     return Rewritten(one.path.name, name, manifest_before, after, cases, rejected)
 
 
-def _copy(old: Snapshot, writer: SnapshotWriter, out: Exclusions, traces: set[bytes]) -> tuple[int, int]:
+def _copy(old: Snapshot, writer: SnapshotWriter, out: Exclusions, removed: _Removed) -> tuple[int, int]:
     """(cases left out, rejected left out)."""
     cases = rejected = 0
     table = ReadingTable(old.checked(READINGS))
@@ -212,18 +242,24 @@ def _copy(old: Snapshot, writer: SnapshotWriter, out: Exclusions, traces: set[by
                     )
                 seen, reading = table.seen(place), known.reading((0, place))
                 assert isinstance(seen.outcome, Facts)
-                paths = {part for file in case.files for part in _parts(file)}
-                if out.cover(case) or out.cover_any({*seen.outcome.identifiers, *paths}):
+                paths = {part for file in case.files for part in parts_of(file)}
+                theirs = {case.patient_id, case.case_id, *case.uids, *seen.outcome.identifiers, *paths}
+                if out.cover_any(theirs):
                     cases += 1
-                    traces |= {reading.signature.tobytes(), case.case_id.encode()}
-                    traces |= {name.encode() for name in seen.outcome.identifiers if len(name) >= LONG_NAME}
+                    removed.meet(theirs)
+                    removed.patients.add((case.cohort, case.patient_id))
+                    removed.scans.add(case.case_id)
+                    removed.identifiers.update(seen.outcome.identifiers)
+                    removed.signatures.add(reading.signature.tobytes())
                 else:
                     writer.add(case, seen, reading)
     for entry in pq.ParquetFile(old.checked(REJECTED)).read().to_pylist():
         refusal = Rejected(**entry)
-        if out.cover_any((refusal.case_id, *_parts(refusal.file))):
+        theirs = {refusal.case_id, *parts_of(refusal.file)}
+        if out.cover_any(theirs):
             rejected += 1
-            traces.add(refusal.case_id.encode())
+            removed.meet(theirs)
+            removed.files.add(refusal.case_id)
             continue
         place = table.place(refusal.case_id)
         seen_of = table.seen(place) if place is not None else None
@@ -252,51 +288,22 @@ def _copies(index: Path, denied: DenyList) -> set[str]:
     return {case_id for pixels, case_id in owners if pixels in pictures}
 
 
-def _parts(file: str) -> set[str]:
-    """The folders and names in a path or URL, and the names without suffix: a pseudonym or a UID stands in one of them."""
-    parts = set(file.replace("\\", "/").split("/"))
-    return parts | {part.rpartition(".")[0] for part in parts}
-
-
-def _spellings(names: Iterable[str], index: Path) -> set[bytes]:
-    """The bytes that must not be found any more. A name in the index folder's own path is no trace."""
+def _traces(index: Path, names: Iterable[str], removed: _Removed) -> Traces:
+    """What must not be found any more. Of the headers' identifiers, those that nobody who stays has too: a study's other scans share its
+    UID, and some archives give everybody the same Patient ID. A name in the index folder's own path is no trace.
+    """
     own = str(index.resolve()).casefold()
-    spelt = {
-        form for name in names if name not in own for form in (name, name.upper(), name.lower(), name.capitalize())
-    }
-    return {form.encode("utf-8", "surrogateescape") for form in spelt}
-
-
-def _search(index: Path, traces: set[bytes]) -> tuple[int, int, int]:
-    """(files, bytes, occurrences of the traces in them)."""
-    files = total = found = 0
-    overlap = max((len(trace) for trace in traces), default=1) - 1
-    for path in sorted(index.rglob("*")):
-        if not path.is_file():
-            continue
-        files += 1
-        total += path.stat().st_size
-        tail = b""
-        with path.open("rb") as stream:
-            while block := stream.read(CHUNK):
-                window = tail + block
-                found += sum(trace in window for trace in traces)
-                tail = window[-overlap:] if overlap else b""
-    return files, total, found
+    theirs = {name for name in removed.identifiers if len(name) >= LONG_NAME}
+    if theirs:
+        for one in held(index):
+            table = ReadingTable(open_snapshot(one.path).checked(READINGS))
+            for place in range(len(table)):
+                outcome = table.seen(place).outcome
+                if isinstance(outcome, Facts):
+                    theirs.difference_update(outcome.identifiers)
+    told = {name for name in names if name.casefold() not in own}
+    return Traces(told | removed.scans | removed.files | theirs, removed.signatures)
 
 
 def _count(folder: Path) -> int:
     return len(list(folder.iterdir())) if folder.is_dir() else 0
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,26 +5,46 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index.denied import DenyList
+from index.folder import BUILDING
 from index.manifest import IndexManifest, ManifestError
+from index.owners import not_let_in
 from index.snapshot import CURRENT, SNAPSHOTS, SnapshotError, verify
-from index.snapshot_writer import BUILDING, make_current
+from index.snapshot_writer import make_current
 
 
 @dataclass(frozen=True)
 class Held:
-    """One snapshot on disk; `manifest` is None where it cannot be read."""
+    """One snapshot on disk; `manifest` is None where it cannot be read, and `unread` says why."""
 
     path: Path
     is_current: bool
     size_bytes: int
     manifest: IndexManifest | None
+    unread: str = ""
 
 
 def held(index: Path) -> list[Held]:
-    """The snapshots of an index folder, the newest first."""
+    """The snapshots of an index folder, the newest first. Raises OSError where nobody may look."""
     current = current_name(index)
-    folders = sorted((path for path in (index / SNAPSHOTS).glob("*") if path.is_dir()), reverse=True)
-    return [Held(path, path.name == current, _size(path), _manifest(path)) for path in folders]
+    try:
+        folders = sorted((path for path in (index / SNAPSHOTS).iterdir() if path.is_dir()), reverse=True)
+    except FileNotFoundError:
+        return []
+    return [_held(path, is_current=path.name == current) for path in folders]
+
+
+def trust_of(manifest: IndexManifest, denied: DenyList) -> str:
+    """Why a snapshot may hold a purged patient, in words; empty where it was made with the very deny-list that the index has."""
+    if manifest.denied == denied.fingerprint():
+        return ""
+    if not denied.digests:
+        return "was made with a deny-list, and denied.json is missing: restore it from the backup"
+    if not manifest.denied:
+        return "is from before the last purge and may hold a purged patient"
+    return (
+        "was made with another denied.json than that which is there: it is from before the last purge and may hold a purged patient, "
+        "or denied.json is from an older backup"
+    )
 
 
 def current_name(index: Path) -> str | None:
@@ -62,21 +82,34 @@ def rollback(index: Path, *, to: str | None = None) -> str:
         there = ", ".join(one.path.name for one in snapshots) or "none"
         raise SnapshotError(f"{index}: no {'such' if to else 'earlier'} snapshot to go back to; there are: {there}")
     target = older[0]
+    if target.manifest is None:
+        raise SnapshotError(f"{target.path.name}: {target.unread}; it is not made current")
     denied = DenyList.read(index)
-    if target.manifest is None or target.manifest.denied != denied.fingerprint():
-        raise SnapshotError(
-            f"{target.path.name}: is from before the last purge and may hold a purged patient; it is not made current"
-        )
+    doubt = trust_of(target.manifest, denied)
+    if doubt:
+        fit = [
+            one.path.name
+            for one in snapshots
+            if one.manifest and not one.is_current and not trust_of(one.manifest, denied)
+        ]
+        offer = f"; --to may name {', '.join(fit)}" if fit else ""
+        raise SnapshotError(f"{target.path.name}: {doubt}. It is not made current{offer}")
     verify(target.path)
     make_current(index, target.path.name)
     return target.path.name
 
 
-def _manifest(path: Path) -> IndexManifest | None:
+def _held(path: Path, *, is_current: bool) -> Held:
+    file, manifest, unread = path / "manifest.json", None, ""
     try:
-        return IndexManifest.from_json((path / "manifest.json").read_bytes())
-    except (OSError, ManifestError):
-        return None
+        manifest = IndexManifest.from_json(file.read_bytes())
+    except PermissionError:
+        unread = f"cannot be read: {not_let_in(file)}"
+    except OSError as error:
+        unread = f"cannot be read: manifest.json: {error.strerror}"
+    except ManifestError as error:
+        unread = f"cannot be read: {error}"
+    return Held(path, is_current, _size(path), manifest, unread)
 
 
 def _size(folder: Path) -> int:

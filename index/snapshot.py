@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from index.catalogue import Catalogue
 from index.manifest import IndexManifest, ManifestError
+from index.owners import not_let_in
 from index.rows_file import RowsFile
 from index.store import VectorStore, file_name, store_class
 from index.transform import Centring
@@ -101,8 +102,12 @@ def current_folder(index: Path) -> Path:
         raise SnapshotError(f"{index}: no such index folder; build one with build_index.py")
     try:
         name = (index / CURRENT).read_text(encoding="utf-8").strip()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise SnapshotError(f"{index}: holds no published index; build one with build_index.py") from error
+    except PermissionError as error:
+        raise SnapshotError(f"{index / CURRENT}: cannot be read: {not_let_in(index / CURRENT)}") from error
+    except OSError as error:
+        raise SnapshotError(f"{index / CURRENT}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise SnapshotError(f"{index / CURRENT}: holds no snapshot's name; rebuild the index") from error
     folder = index / SNAPSHOTS / name

@@ -21,9 +21,12 @@ import pyarrow.parquet as pq
 from index.case import Case, Endpoint, Rejected
 from index.catalogue import ROWS_AT_ONCE, Catalogue, CatalogueBuilder, RowNumbers
 from index.checks import Checked
+from index.folder import BUILDING as BUILDING
+from index.folder import foreign_to, is_index, may_become_index
 from index.health import Health, health_of
 from index.lock import LOCK
 from index.manifest import IndexManifest
+from index.owners import not_let_in
 from index.parts import PARTS, SIGNATURES, flush_path, flush_tree
 from index.readings import SCHEMA, Reading, Seen, table_of
 from index.rows_file import Rows, RowsFile
@@ -31,7 +34,6 @@ from index.snapshot import ANSWERS, CURRENT, READINGS, SNAPSHOTS, Snapshot, Snap
 from index.store import file_name, store_class
 from index.transform import Centring
 
-BUILDING = "building"
 MANIFEST, CASES, REJECTED, PREVIEWS, TRANSFORM = (
     "manifest.json",
     "cases.parquet",
@@ -61,13 +63,22 @@ class Build:
 
 
 def prepare_index_folder(index: Path) -> None:
-    """Make the folder, or say that it cannot be written to, before any work is done. Raises `SnapshotError`."""
+    """Make the folder, or say that it cannot be written to or is another's, before any work is done. Raises `SnapshotError`."""
     try:
+        if index.is_dir() and not is_index(index) and not may_become_index(index):
+            there = foreign_to(index)
+            raise SnapshotError(
+                f"{index}: is no index and not empty ({len(there)} other things lie there, such as {there[0]!r}); "
+                "give an empty folder, or one that does not exist yet, as --index"
+            )
         (index / BUILDING).mkdir(parents=True, exist_ok=True)
         (index / SNAPSHOTS).mkdir(exist_ok=True)
         probe = index / BUILDING / f".probe-{secrets.token_hex(4)}"
         probe.touch()
         probe.unlink(missing_ok=True)  # a build that runs meanwhile may sweep it away
+    except PermissionError as error:
+        where = Path(str(error.filename or index))
+        raise SnapshotError(f"{where}: cannot be written to: {not_let_in(where)}") from error
     except OSError as error:
         raise SnapshotError(
             f"{index}: cannot be written to ({error.strerror}); choose another --index or its permissions"
@@ -140,8 +151,21 @@ class SnapshotWriter:
         manifest = self.finish(build, check)
         with _writing(self.folder):
             self.move_in()
+        try:
             make_current(self._index, self.name)
+        except OSError as error:
+            raise self._half_switched(error) from error
         return manifest
+
+    def _half_switched(self, error: OSError) -> SnapshotError:
+        """What is true when switching failed: the last flush comes after the switch."""
+        with contextlib.suppress(OSError):
+            if (self._index / CURRENT).read_text(encoding="utf-8").strip() == self.name:
+                return SnapshotError(
+                    f"{self._index / CURRENT}: could not be flushed to the disk ({error}); {self.name} is published, but a power cut "
+                    "may bring back the snapshot before; build again"
+                )
+        return SnapshotError(f"{self._index / CURRENT}: cannot be written ({error}); the published index is as it was")
 
     def finish(
         self, build: Build, check: Callable[[Snapshot], Checked] | None = None, *, created: str | None = None

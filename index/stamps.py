@@ -29,6 +29,11 @@ def stamp_of(case: Case) -> str:
     return _digest(sorted(seen))
 
 
+def is_readable(case: Case) -> bool:
+    """Whether we have the right to read its files, of a folder the folder itself; of a bucket that is not asked."""
+    return all(is_remote(location) or os.access(location, os.R_OK) for location in case.files)
+
+
 def names_of(case: Case) -> Iterator[str]:
     """The names of all its files, without their suffixes; of what is not there any more, none."""
     for location in case.files:

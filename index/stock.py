@@ -13,7 +13,7 @@ from index.intake import Intake
 from index.known import Known, Place
 from index.readings import Facts
 from index.spool import Planned, Spool
-from index.stamps import names_of, record_of, stamp_of
+from index.stamps import is_readable, names_of, record_of, stamp_of
 
 STAMPERS = 16  # requests at a time for what lies in a bucket
 
@@ -29,6 +29,7 @@ class Stock:
     unchanged: int = 0
     restamped: int = 0  # whose file has another name, place or time than when the same content was read
     resumed: int = 0  # of the new and changed, those that a build read which did not come to publish
+    unreadable: int = 0  # of those that need not be read: they could not be, for want of rights
     withdrawn: int = 0
     refused: list[Rejected] = field(default_factory=list)
 
@@ -67,6 +68,7 @@ def take_stock(
             stock.unchanged += 1
         else:
             stock.records_changed += 1
+        stock.unreadable += place is not None and not is_readable(case)
         stock.restamped += place is not None and (is_moved or known.at(place, "file") != case.files[0])
         spool.add(Planned(case, stamp, record, place))
     stock.withdrawn = sum(case_id not in ids for case_id in published)

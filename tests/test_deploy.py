@@ -166,8 +166,8 @@ def state(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
 
 
-def record_failure(state: Path) -> None:
-    """As likewise-failure@.service does, with its own line."""
+def record_failure(state: Path, *, started: float | None = None) -> None:
+    """As likewise-failure@.service does, with its own line; `started`: when systemd says that the build began."""
     lines = [value for key, value in settings("likewise-failure@.service") if "record_failure" in value]
     (line,) = lines
     command = line.removeprefix("-/opt/likewise/.venv/bin/python").replace("%i", "likewise-build.service")
@@ -178,6 +178,12 @@ def record_failure(state: Path) -> None:
     }
     script = f"{shlex.quote(sys.executable)} {command}"
     environ = os.environ | {name: str(value) for name, value in values.items()}
+    if started is not None:
+        programs = state / "programs"
+        programs.mkdir()
+        (programs / "systemctl").write_text(f"#!/bin/sh\necho @{started:.0f}\n")
+        (programs / "systemctl").chmod(0o755)
+        environ["PATH"] = f"{programs}:{environ['PATH']}"
     done = subprocess.run(["sh", "-euc", script], cwd=ROOT, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -194,6 +200,21 @@ def test_a_builds_own_account_of_its_failure_stays(state: Path) -> None:
     (state / "morning.md").write_text(failure_report(datetime.now(UTC), "the disk is full", snapshot="s"))
     record_failure(state)
     assert "the disk is full" in (state / "morning.md").read_text()
+
+
+@pytest.mark.parametrize(("before", "stays"), [(3600, True), (1200, False)])
+def test_an_account_stays_where_it_is_of_this_run(state: Path, before: int, stays: bool) -> None:
+    """Written half an hour ago: of a build that began an hour ago, or of one before that which began 20 minutes ago."""
+    page = state / "morning.md"
+    page.write_text(failure_report(datetime.now(UTC), "the disk is full", snapshot="s"))
+    os.utime(page, times=(time.time() - 1800,) * 2)
+    record_failure(state, started=time.time() - before)
+    assert ("the disk is full" in page.read_text()) == stays
+
+
+def test_a_build_that_finds_another_at_work_is_no_failure_to_systemd() -> None:
+    taken_for_success = dict(settings("likewise-build.service"))["SuccessExitStatus"].split()
+    assert {str(build_index.IS_LOCKED), str(build_index.Stopped(15).exit_code)} <= set(taken_for_success)
 
 
 def test_yesterdays_account_gives_way(state: Path) -> None:

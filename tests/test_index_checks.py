@@ -1,13 +1,14 @@
 """What a snapshot must stand before it is published, and the figures of its health, worked out by hand on a few rows."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from index.case import Case, Endpoint, Outcome
-from index.checks import CheckError, Limits, check_against_previous, check_counts
+from index.case import Case, Endpoint, Event, Outcome, State
+from index.checks import CheckError, Limits, check_against_previous, check_counts, doubts_of_counts
 from index.health import Health, health_of, kept_answers, shift
 from index.numpy_store import NumpyStore
 from index.readings import Facts, Reading, Seen
@@ -17,34 +18,38 @@ from index.store import STORES, RowNumbers, Rows, Similarities
 
 ENDPOINTS = (Endpoint("died", "death"),)
 LIMITS = Limits()
+NOTHING: Mapping[str, int] = {}
 
 
 # --- counts
 
 
 def test_an_archive_that_lost_more_than_a_tenth_has_shrunk() -> None:
-    check_counts(indexed=180, rejected=0, seen=180, before=200, excused=0, limits=LIMITS)
+    check_counts(indexed=180, rejected={}, seen=180, before=200, excused=0, limits=LIMITS)
     with pytest.raises(CheckError, match=r"shrunk from 200 to 179 scans.*--allow-shrink"):
-        check_counts(indexed=179, rejected=0, seen=179, before=200, excused=0, limits=LIMITS)
-    check_counts(indexed=179, rejected=0, seen=179, before=200, excused=0, limits=Limits(allow_shrink=True))
+        check_counts(indexed=179, rejected={}, seen=179, before=200, excused=0, limits=LIMITS)
+    check_counts(indexed=179, rejected={}, seen=179, before=200, excused=0, limits=Limits(allow_shrink=True))
 
 
 def test_who_was_excluded_did_not_shrink_it() -> None:
-    check_counts(indexed=150, rejected=0, seen=150, before=200, excused=30, limits=LIMITS)
+    check_counts(indexed=150, rejected={}, seen=150, before=200, excused=30, limits=LIMITS)
     with pytest.raises(CheckError, match="shrunk"):
-        check_counts(indexed=150, rejected=0, seen=150, before=200, excused=29, limits=LIMITS)
+        check_counts(indexed=150, rejected={}, seen=150, before=200, excused=29, limits=LIMITS)
 
 
 def test_of_a_small_archive_shares_say_nothing() -> None:
-    check_counts(indexed=1, rejected=0, seen=1, before=20, excused=0, limits=LIMITS)
-    check_counts(indexed=1, rejected=18, seen=19, before=0, excused=0, limits=LIMITS)
+    check_counts(indexed=1, rejected={}, seen=1, before=20, excused=0, limits=LIMITS)
+    check_counts(indexed=1, rejected={"blank": 18}, seen=19, before=0, excused=0, limits=LIMITS)
 
 
 def test_too_large_a_share_of_rejected_scans_is_refused() -> None:
-    check_counts(indexed=80, rejected=20, seen=100, before=0, excused=0, limits=LIMITS)
-    with pytest.raises(CheckError, match=r"21 of 100 scans were rejected, more than 20%.*--max-rejected"):
-        check_counts(indexed=79, rejected=21, seen=100, before=0, excused=0, limits=LIMITS)
-    check_counts(indexed=79, rejected=21, seen=100, before=0, excused=0, limits=Limits(max_rejected=0.21))
+    check_counts(indexed=80, rejected={"blank": 20}, seen=100, before=0, excused=0, limits=LIMITS)
+    reasons = r"\(unreadable-file 20, blank 1\)"
+    with pytest.raises(CheckError, match=rf"21 of 100 scans were rejected, more than 20% {reasons}.*--max-rejected"):
+        check_counts(
+            indexed=79, rejected={"blank": 1, "unreadable-file": 20}, seen=100, before=0, excused=0, limits=LIMITS
+        )
+    check_counts(indexed=79, rejected={"blank": 21}, seen=100, before=0, excused=0, limits=Limits(max_rejected=0.21))
 
 
 # --- against the snapshot before
@@ -56,15 +61,27 @@ def unit(count: int, *, seed: int = 0, dim: int = 8) -> npt.NDArray[np.float32]:
 
 
 def published(
-    index: Path, rows: npt.NDArray[np.float32], *, store: str = "numpy", sites: str = "", first: int = 0
+    index: Path,
+    rows: npt.NDArray[np.float32],
+    *,
+    store: str = "numpy",
+    sites: str = "",
+    first: int = 0,
+    died: int = 0,
+    clinical: Mapping[str, int] = NOTHING,
 ) -> Snapshot:
-    """A case and patient a row; `sites` has a letter for each."""
+    """A case and patient a row; `sites` has a letter for each. Of the first `died` the outcome is on record, and of the first so
+    many each `clinical` column.
+    """
     prepare_index_folder(index)
     writer = SnapshotWriter(index, ENDPOINTS)
     for number, row in enumerate(rows, start=first):
         case_id = f"c{number:04}"
         site = sites[number] if sites else "s"
-        case = Case(case_id, f"p{number}", "made", (f"/films/{number}.dcm",), Outcome({}), site=site)
+        outcome = Outcome({"died": Event(State.YES if number % 2 else State.NO)} if number < died else {})
+        values: dict[str, float | str | None] = {name: "high" for name, count in clinical.items() if number < count}
+        files = (f"/films/{number}.dcm",)
+        case = Case(case_id, f"p{number}", "made", files, outcome, site=site, clinical=values)
         facts = Facts("xray", f"hash{number}", pixel_hash=f"pixels{number}")
         writer.add(case, Seen(case_id, "stamp", "record", facts), Reading(facts, row, b"jpeg"))
     writer.publish(Build("e", "fingerprint", {"made": "/films"}, ENDPOINTS, "0", store, seen=len(rows)))
@@ -159,6 +176,83 @@ def test_new_scans_unlike_the_archive_are_told(tmp_path: Path) -> None:
     checked = check_against_previous(published(tmp_path / "c", alike), before, Limits(allow_drift=True))
     assert checked.figures["xray_new_similarity"] == pytest.approx(1, abs=1e-5)
     assert not any("unlike" in warning for warning in checked.warnings)
+
+
+# --- what was on record
+
+
+def test_outcomes_that_are_gone_are_refused_told_or_allowed(tmp_path: Path) -> None:
+    """Of 200 a tenth is 20, and no more than that may go."""
+    rows = unit(220)
+    before = published(tmp_path / "a", rows[:210], died=200)
+    lost = published(tmp_path / "b", rows, died=179)
+    with pytest.raises(CheckError, match=r"death is on record for 179 of the 200 scans .*--allow-lost-records"):
+        check_against_previous(lost, before, LIMITS)
+    allowed = check_against_previous(lost, before, Limits(allow_lost_records=True))
+    fewer = check_against_previous(published(tmp_path / "c", rows, died=180), before, LIMITS)
+    assert [text[:30] for text in allowed.warnings] == ["death is on record for 179 of "]
+    assert [text[:30] for text in fewer.warnings] == ["death is on record for 180 of "]
+
+
+def test_new_outcomes_make_up_for_none_that_are_gone(tmp_path: Path) -> None:
+    """The new archive has more scans with an outcome than the old one, but they are others."""
+    rows = unit(100)
+    before = published(tmp_path / "a", rows[50:], first=50, died=80)  # 30 of 50
+    after = published(tmp_path / "b", rows, died=55)  # 55 of 100, 5 of those 50
+    with pytest.raises(CheckError, match="death is on record for 5 of the 30 scans"):
+        check_against_previous(after, before, Limits(allow_drift=True))
+
+
+def test_of_a_few_outcomes_none_is_too_many_to_lose(tmp_path: Path) -> None:
+    rows = unit(100)
+    before = published(tmp_path / "a", rows, died=19)
+    checked = check_against_previous(published(tmp_path / "b", rows), before, LIMITS)
+    assert checked.warnings == ("death is on record for 0 of the 19 scans for which it was with the last snapshot",)
+
+
+def test_records_that_are_there_still_are_no_loss(tmp_path: Path) -> None:
+    rows = unit(100)
+    before = published(tmp_path / "a", rows, died=50, clinical={"crp": 50})
+    assert (
+        check_against_previous(published(tmp_path / "b", rows, died=60, clinical={"crp": 90}), before, LIMITS).warnings
+        == ()
+    )
+    few = published(
+        tmp_path / "c", rows[:40], died=40, clinical={"crp": 40}
+    )  # who is gone altogether is the archive's shrinking
+    assert check_against_previous(few, before, Limits(allow_drift=True)).warnings == ()
+
+
+def test_clinical_values_that_are_gone_are_refused_and_one_lost_column_of_many_is_told(tmp_path: Path) -> None:
+    """Of 270 values 27 are a tenth. Flags are none."""
+    rows = unit(100)
+    clinical = {"crp": 20, "pmh": 90, "ferritin": 80, "urea": 80, "clinical_flags": 90}
+    before = published(tmp_path / "a", rows, clinical=clinical)
+    without = published(tmp_path / "b", rows, clinical={**clinical, "crp": 0, "pmh": 82})
+    with pytest.raises(
+        CheckError, match="of 270 clinical values that were on record with the last snapshot 242 are so still"
+    ):
+        check_against_previous(without, before, LIMITS)
+    renamed = {name.replace("crp", "c_reactive_protein"): count for name, count in clinical.items()}
+    told = check_against_previous(published(tmp_path / "c", rows, clinical=renamed), before, LIMITS).warnings
+    assert told == (
+        "crp is on record for 0 of the 20 scans for which it was with the last snapshot",
+        "of 270 clinical values that were on record with the last snapshot 250 are so still",
+    )
+
+
+def test_clinical_files_that_cannot_be_read_and_more_without_any_are_doubts() -> None:
+    from index.cohorts.nccid import NO_IMAGES, NO_RECORD, UNREADABLE
+
+    counts = {NO_RECORD: 7, NO_IMAGES: 9, UNREADABLE: 2}
+    told = doubts_of_counts(counts, {NO_RECORD: 5, NO_IMAGES: 0, UNREADABLE: 2})
+    assert told == (
+        "7 patients with images but no clinical file, 2 more than with the last snapshot",
+        "2 clinical files that cannot be read: whatever they record is missing from the index",
+    )
+    assert doubts_of_counts(counts | {UNREADABLE: 0}, {NO_RECORD: 7}) == ()
+    assert doubts_of_counts(counts | {UNREADABLE: 0}, None) == ()
+    assert len(doubts_of_counts({f"nccid: {what}": count for what, count in counts.items()}, {})) == 2
 
 
 # --- health

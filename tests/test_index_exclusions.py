@@ -94,7 +94,14 @@ def test_without_a_list_nobody_is_left_out(tmp_path: Path, warehouse: Path) -> N
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"Covid1, Covid2\n", "1 lines hold more than one word"), (b"\xff\xfe", "not UTF-8"), (None, "cannot be read")],
+    [
+        (b"Covid3\nCovid1, Covid2\n", r"1 lines hold more than one word \(line 2\)"),
+        ("“Covid1”\n".encode(), r"1 lines hold quotes \(line 1\)"),
+        (b'"Covid1\n', r"1 lines hold quotes \(line 1\)"),
+        ("# a\nCovid\u200b1\n".encode(), r"1 lines hold invisible characters \(line 2\)"),
+        (b"\xff\xfe", "not UTF-8"),
+        (None, "cannot be read"),
+    ],
 )
 def test_a_list_that_could_be_misread_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "withdrawn.txt"
@@ -104,6 +111,16 @@ def test_a_list_that_could_be_misread_is_refused(tmp_path: Path, content: bytes 
         Exclusions.read(path)
     arguments = ["--cohort", f"nccid={tmp_path}", "--index", str(tmp_path / "i"), "--exclude", str(path)]
     assert CliRunner().invoke(build_index.main, [*arguments, "--encoder", "histogram"]).exit_code == 2
+
+
+@pytest.mark.parametrize("content", [b"Covid1\r\nCovid2\r\n", b"Covid1\rCovid2", b'"Covid1"\n \'Covid2\' # "x"\n'])
+def test_a_name_is_what_another_system_or_a_spreadsheet_wrote(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "withdrawn.txt"
+    path.write_bytes(content)
+    listed = Exclusions.read(path)
+    assert listed.names == {"covid1", "covid2"} and listed.idle_lines() == [1, 2]
+    assert listed.cover_any(["COVID2 "]) and not listed.cover_any(["Covid12", None, ""])
+    assert listed.idle_lines() == [1]
 
 
 def test_who_is_left_out_is_told_in_numbers(tmp_path: Path, warehouse: Path) -> None:

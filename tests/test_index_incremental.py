@@ -320,7 +320,7 @@ def test_parts_left_over_after_publication_are_no_news(night: Night, monkeypatch
 
 def test_of_two_builds_at_once_the_second_says_who_is_at_work(night: Night) -> None:
     with IndexLock(night.index / "building", purpose="build"):
-        told = night.build(code=1)
+        told = night.build(code=75)
     assert "a build works on this index since" in told["output"] and f"process {os.getpid()}" in told["output"]
     assert not (night.index / "CURRENT").exists() and night.reading.taken() == []
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from click.testing import CliRunner, Result
 import build_index
 from index.__main__ import main as index_main
 from index.denied import DenyList, LiveDenyList
-from index.purge import is_untouched, purge
+from index.lock import IndexLock
+from index.purge import purge
 from index.snapshot import Snapshot, open_current
 from search.answer import Question
 from search.engine import SearchEngine
@@ -185,18 +187,138 @@ def test_whoever_is_alone_in_an_index_takes_it_with_them(archive: Path, tmp_path
     assert proof.is_complete and proof.snapshots[0].after is None and not (index / "CURRENT").exists()
 
 
-def test_an_index_is_destroyed_with_a_certificate(archive: Path, tmp_path: Path) -> None:
+def purged(index: Path, listed: Path, names: str, out: str = "proof.json") -> Result:
+    listed.write_text(names)
+    return run("purge", "--index", str(index), "--patients", str(listed), "--out", str(listed.with_name(out)))
+
+
+def test_what_was_removed_is_told_in_patients_and_scans_each_counted_once(archive: Path, tmp_path: Path) -> None:
     index = tmp_path / "index"
     build(archive, index)
-    inside = run("destroy", "--index", str(index), "--certificate", str(index / "c.json"), "--yes")
-    assert inside.exit_code == 2 and index.exists()
-    result = run("destroy", "--index", str(index), "--certificate", str(tmp_path / "c.json"), "--yes")
-    assert result.exit_code == 0 and not index.exists()
-    text = (tmp_path / "c.json").read_text()
-    certificate = json.loads(text)
-    assert certificate["patients"] == 4 and not certificate["still_there"]
-    assert any(name.endswith("cases.parquet") for name in certificate["files"])
-    assert is_untouched(text) and not is_untouched(text.replace('"patients": 4', '"patients": 5'))
+    build(archive, index, "--full")
+    result = purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n")
+    told = "removed 1 patient with 2 scans and 1 rejected file, from 2 of 2 snapshots; 0 traces left"
+    assert told in result.output and result.exit_code == 0
+    assert "of nobody" not in result.output
+
+
+def test_names_that_are_of_nobody_are_said_and_denied_all_the_same(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    build(archive, index)
+    result = purged(index, tmp_path / "w.txt", f"{NAMES[0]}\nCovid-alhpa-77001\n{NAMES[1]}\n")
+    assert "Mind: 1 of 3 names is of nobody in any snapshot; denied all the same" in result.output
+    assert "slips of the pen in line 2" in result.output
+    assert result.exit_code == 0 and "alhpa" not in result.output
+    assert DenyList.read(index).covers("covid-alhpa-77001")
+    proof = json.loads((tmp_path / "proof.json").read_text())
+    assert proof["digests_of_nobody"] == [DenyList.read(index).digest("Covid-alhpa-77001")]
+    again = purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n", out="again.json")
+    assert "1 of 1 name is of nobody in any snapshot (1 of all were denied before)" in again.output
+    assert "nobody of them was in any of 1 snapshot; 0 traces left" in again.output
+
+
+def test_an_older_proof_is_never_replaced(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    name = build(archive, index).manifest.name
+    (tmp_path / "proof.json").write_text("of last year")
+    result = purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n")
+    assert result.exit_code == 2 and "is there already" in result.output
+    assert (tmp_path / "proof.json").read_text() == "of last year"
+    assert open_current(index).manifest.name == name and not (index / "denied.json").exists()
+
+
+def test_where_a_build_is_running_the_names_are_denied_and_the_message_says_so(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    build(archive, index)
+    with IndexLock(index / "building", purpose="build"):
+        result = purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n")
+    assert result.exit_code == 1 and "The deny-list holds" in result.output and "same purge again" in result.output
+    assert DenyList.read(index).covers(NAMES[0]) and not (tmp_path / "proof.json").exists()
+    verified = run("verify", "--index", str(index))
+    assert verified.exit_code == 1 and "whole, but is from before the last purge" in verified.output
+    assert purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n").exit_code == 0
+    assert run("verify", "--index", str(index)).exit_code == 0
+
+
+def test_a_folder_that_is_no_index_is_not_touched_by_a_purge(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    result = purged(tmp_path / "photos", tmp_path / "w.txt", "somebody\n")
+    assert result.exit_code == 1 and "no index folder" in result.output
+    assert list((tmp_path / "photos").iterdir()) == []
+
+
+def test_a_deny_list_that_cannot_be_written_denies_nobody_and_says_so(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    name = build(archive, index).manifest.name
+    (index / "denied.json.new").mkdir()  # the next write fails, as on a full disk
+    result = purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n")
+    assert result.exit_code == 1 and "denied.json.new: cannot be written" in result.output
+    assert "nobody is denied, nothing was removed" in result.output
+    assert open_current(index).manifest.name == name and not (tmp_path / "proof.json").exists()
+
+
+def test_two_purges_at_once_lose_no_name(tmp_path: Path) -> None:
+    names = [f"Covid{number}" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: DenyList.add(tmp_path, [name]), names))
+    assert all(DenyList.read(tmp_path).covers(name) for name in names)
+
+
+def test_a_purge_of_one_study_is_complete_though_its_patient_stays(archive: Path, tmp_path: Path) -> None:
+    build(archive, tmp_path / "index")
+    proof = purge(tmp_path / "index", frozenset({"1.9.2.1.5550002"}), reason="")
+    assert proof.is_complete and (proof.patients_removed, proof.scans_removed) == (1, 1)
+
+
+def test_whose_name_begins_like_a_purged_one_is_no_trace_of_it(archive: Path, tmp_path: Path) -> None:
+    folder = (
+        archive / "xray" / f"{NAMES[0]}9" / "1.9.0.1.55500023" / "series"
+    )  # the first's name and study, and one more digit
+    folder.mkdir(parents=True)
+    uid = "1.2.3.0.1.55500017"
+    film = dicom_bytes(
+        phantom(seed=77), PatientID=f"{NAMES[0]}9", SOPInstanceUID=uid, StudyInstanceUID="1.9.0.1.55500023"
+    )
+    (folder / f"{uid}.dcm").write_bytes(film)
+    build(archive, tmp_path / "index")
+    assert purge(tmp_path / "index", frozenset({NAMES[0]}), reason="").is_complete
+    assert uid in list(open_current(tmp_path / "index").catalogue.values("case_id", "xray"))
+
+
+def test_restored_snapshots_without_their_deny_list_are_told_from_older_ones(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    build(archive, index)
+    purge(index, frozenset({NAMES[0]}), reason="")
+    build(archive, index, "--full")
+    (index / "denied.json").unlink()
+    for command in ("verify", "rollback", "status"):
+        result = run(command, "--index", str(index))
+        assert "denied.json is missing: restore it from the backup" in " ".join(result.output.split()), command
+        assert result.exit_code == (0 if command == "status" else 1)
+
+
+def test_restored_snapshots_without_current_are_published_by_a_rollback(archive: Path, tmp_path: Path) -> None:
+    name = build(archive, tmp_path / "lost").manifest.name
+    shutil.copytree(tmp_path / "lost" / "snapshots", tmp_path / "index" / "snapshots")
+    result = run("verify", "--index", str(tmp_path / "index"))
+    assert result.exit_code == 1 and "CURRENT is missing" in result.output and f"--to {name}" in result.output
+    assert run("rollback", "--index", str(tmp_path / "index"), "--to", name).output == f"published {name}\n"
+    assert run("verify", "--index", str(tmp_path / "index")).exit_code == 0
+
+
+def test_a_refused_rollback_names_those_that_are_possible(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    old = build(archive, index).manifest.name
+    shutil.copytree(index / "snapshots" / old, tmp_path / "kept")
+    purge(index, frozenset({NAMES[0]}), reason="")
+    first = open_current(index).manifest.name
+    second = build(archive, index, "--full").manifest.name
+    shutil.copytree(tmp_path / "kept", index / "snapshots" / f"{first}-restored")  # between the two
+    result = run("rollback", "--index", str(index))
+    assert (
+        result.exit_code == 1 and "before the last purge" in result.output and f"--to may name {first}" in result.output
+    )
+    assert open_current(index).manifest.name == second
 
 
 @pytest.mark.parametrize("content", ["", "# nobody\n", "a, b\n"])
@@ -210,3 +332,12 @@ def test_a_list_that_names_nobody_or_could_be_misread_removes_nothing(
         "purge", "--index", str(index), "--patients", str(tmp_path / "w.txt"), "--out", str(tmp_path / "p.json")
     )
     assert result.exit_code == 2 and open_current(index).manifest.name == name and not (index / "denied.json").exists()
+
+
+def test_a_purge_without_the_earlier_deny_list_says_who_comes_back(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    build(archive, index)
+    assert "was missing" not in purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n").output
+    (index / "denied.json").unlink()
+    result = purged(index, tmp_path / "w.txt", f"{NAMES[1]}\n", out="second.json")
+    assert "denied.json was missing" in result.output and "Purge all who were purged before" in result.output

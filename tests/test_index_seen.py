@@ -224,7 +224,33 @@ def test_the_page_of_a_failure_says_what_is_searched_meanwhile() -> None:
     page = failure_report(STARTED, "the disk is full\n# All is well", snapshot="20261123T020000Z-aaaa")
     assert page.splitlines()[0] == "# The build failed"
     assert "`20261123T020000Z-aaaa` is searched" in page and "\n# All" not in page
-    assert "no published index yet" in failure_report(STARTED, "x", snapshot="")
+    assert "There is no published index." in failure_report(STARTED, "x", snapshot="")
+    assert "cannot be told" in failure_report(STARTED, "x", snapshot=None)
+
+
+def test_the_page_of_a_failure_says_what_the_build_had_found_and_published() -> None:
+    page = failure_report(STARTED, "x", snapshot="s", is_new=True, warnings=["CURRENT was\nlost"])
+    assert (
+        "This build published `s`, which is searched." in page and "\n- CURRENT was lost\n\n## What to do next" in page
+    )
+
+
+def test_a_stopped_build_is_not_called_a_failure() -> None:
+    page = failure_report(STARTED, "stopped by SIGTERM", snapshot="s", was_stopped=True)
+    assert page.startswith("# The build was stopped\n") and "\n- Build again:" in page
+
+
+def test_what_was_offered_counts_the_excluded_and_idle_lines_are_told() -> None:
+    page = morning_report(replace(REPORT, exclusion_lines=30, idle_lines=[2, 7]))
+    assert "| offered by the cohorts | 1,236 |" in page.splitlines()
+    assert "2 of 30 lines of the exclusion list match nobody who is offered (line 2, 7)." in page.splitlines()
+    assert "exclusion list" not in morning_report(REPORT)
+
+
+def test_a_build_that_found_another_one_ends_with_an_event() -> None:
+    stream = io.StringIO()
+    EventLog.to_stream(stream).locked(exit_code=75)
+    assert (events(stream.getvalue())[0]["event"], events(stream.getvalue())[0]["exit_code"]) == ("locked", 75)
 
 
 class Watch:
