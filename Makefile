@@ -26,7 +26,7 @@ $(VENV)/test.installed: $(VENV)/demo.installed
 	touch $@
 
 $(VENV)/all.installed: $(VENV)/test.installed
-	$(PIP) --editable '.[test,torch]'
+	$(PIP) --editable '.[test,torch,report]'
 	$(PIP) --no-deps torchxrayvision  # outlines of lungs on real films are in it
 	touch $@
 

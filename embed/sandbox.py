@@ -24,6 +24,7 @@ from embed.worker import TOO_MUCH_MEMORY, named, receive, send
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PIPE_BYTES = 2**20  # a prepared film has two million bytes: through 64 KiB at a time they would take 10 ms
 AHEAD = 4  # items per worker that `map` takes before their turn: enough to ride over one slow file
 SPELL_SECONDS = 0.5  # for which a wait for a result may be deaf to Ctrl-C
 START_SECONDS = 60.0  # to import the function: 0.3 s on a quiet machine, far more from a cold network drive
@@ -161,6 +162,7 @@ class _Worker:
             [sys.executable, "-P", "-c", BOOT, str(memory_bytes), *path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            pipesize=PIPE_BYTES,
             stderr=subprocess.DEVNULL,
             env=os.environ | ONE_THREAD,
         )

@@ -28,6 +28,8 @@ METADATA = "metadata only"
 PIXEL_PCA = "pixel PCA"
 HISTOGRAM = "histogram"
 SITE_CENTRED = "encoder, centred by site"
+LUNGS_BLANKED, LUNGS_ALONE = "lungs blanked", "all but the lungs blanked"
+BASELINES = (ENCODER, RANDOM, METADATA, PIXEL_PCA, HISTOGRAM, SITE_CENTRED, LUNGS_BLANKED, LUNGS_ALONE)
 
 
 class Space(Protocol):

@@ -13,9 +13,8 @@ from embed.prepare import lung_box, stretch
 from embed.read import ReadRequest, read_request
 from embed.sandbox import IsolatedWorkers
 from embed.scan import Scan, ScanError
-from search.baselines import VectorSpace, centred_space
+from search.baselines import LUNGS_ALONE, LUNGS_BLANKED, VectorSpace, centred_space
 from search.evaluated import Evaluated
-from search.verdict import LUNGS_ALONE, LUNGS_BLANKED
 
 GREY = np.float32(0.5)  # of 0 to 1: a mean would still tell how dense the lungs are
 

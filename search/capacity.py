@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 HORIZON = 14  # days ahead
+NEIGHBOURS = 30  # of each patient, unless somebody says how many
 REPLICATES = 1000
 WARDS = 200  # drawn from held-out patients
 FEWEST_HELD_OUT = 20

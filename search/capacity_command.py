@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
+from search.capacity import NEIGHBOURS
 from search.study_command import BAD_INPUT, OPTIONS, described_study, fail, opened_engine, progress_bar
 
 OWN = [
+    click.option("-k", "k", type=int, default=None, help=f"Neighbours of each patient.  [default: {NEIGHBOURS}]"),
     click.option("--endpoint", default="itu_admission", show_default=True, help="What is forecast: an endpoint of the index."),
     click.option("--today", type=click.DateTime(["%Y-%m-%d"]), default=None, help="The day of the list; without it every scan is taken as today's."),
     click.option("--exact", is_flag=True, help="Write exact counts; without it those below 8 are suppressed, the others rounded to 5."),

@@ -19,6 +19,7 @@ from search.answer import QuestionError
 from search.capacity import (
     FEWEST_HELD_OUT,
     HORIZON,
+    NEIGHBOURS,
     REPLICATES,
     SEED,
     Calibration,
@@ -39,7 +40,6 @@ from search.study import Study
 from search.study_plan import QuerySource, StudyPlan
 from search.study_tables import ASKED
 
-NEIGHBOURS = 30  # of each patient, where the plan does not say
 HELD_OUT = 2000  # patients at most
 HELD_OUT_REPLICATES = 400
 CAPACITY, CALIBRATION, RUN, SUMMARY = "capacity.csv", "calibration.csv", "run.json", "summary.txt"
@@ -111,7 +111,7 @@ def ask_capacity(
     plan = replace(plan, k=plan.k or min(NEIGHBOURS, archive.patient_count))
     listed = _listed(Study(engine, plan, among=eligible, workers=workers), question, competing, progress)
     if not len(listed.rows):
-        told = ", ".join(f"{reason} ({count})" for reason, count in sorted(listed.left_out.items()))
+        told = ", ".join(sorted(listed.left_out))  # without counts, which may be small
         raise QuestionError(f"nobody on the list can be forecast: {told or 'it is empty'}")
     found = forecast(listed.rows, listed.since_scan, listed.own, courses, archive.patients, everybody)
     held, since = _held_out(everybody, courses, listed.since_scan)
@@ -194,10 +194,15 @@ def calibration_rows(answer: CapacityAnswer, *, exact: bool) -> list[dict[str, s
                 "observed": text(observed),
                 "observed_to_expected": "" if ratio is None else f"{ratio:.2f}",
                 "ward": _shown(one.ward, exact=exact),
-                "coverage": "" if np.isnan(one.coverage) else f"{one.coverage:.2f}",
+                "coverage": f"{one.coverage:.2f}" if _may_tell_coverage(one, exact=exact) else "",
             }
         )
     return rows
+
+
+def _may_tell_coverage(one: Calibration, *, exact: bool) -> bool:
+    """Not where it is not known; nor of wards of a few, whose interval is mostly 0 to 0: there it is the share who did not meet it."""
+    return not np.isnan(one.coverage) and (exact or released(one.ward) is not None)
 
 
 def summary(

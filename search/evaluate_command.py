@@ -87,15 +87,20 @@ def evaluate(
         _fail(str(error))
     if compare is not None:
         if as_json:
-            click.echo(json.dumps([dataclasses.asdict(row) for row in differences]))
+            click.echo(json.dumps([_plain(row) for row in differences]))
         else:
             print_differences(differences, k=asked)
     elif out is not None:
         click.echo(said)
     elif as_json:
-        click.echo(json.dumps({target: dataclasses.asdict(metric) for target, metric in found.items()}))
+        click.echo(json.dumps({target: _plain(metric) for target, metric in found.items()}))
     else:
         print_metrics(found, k or DEFAULT_K)
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    """A figure for JSON, which has no NaN (RFC 8259, section 6): null where there is none."""
+    return {name: None if value != value else value for name, value in dataclasses.asdict(row).items()}
 
 
 def print_metrics(found: dict[str, Any], k: int) -> None:
@@ -115,8 +120,6 @@ def print_differences(found: Sequence[Any], *, k: int) -> None:
     for row in found:
         if row.metric in wanted:
             won = "better" if row.low > 0 else "worse" if row.high < 0 else ""
-            if row.metric == "Brier" and won:
-                won = "worse" if won == "better" else "better"
             table.add_row(
                 row.protocol, row.target, row.metric, f"{row.other_value:.3f}", f"{row.value:.3f}",
                 f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})", str(row.queries), won,

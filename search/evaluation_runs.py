@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +15,11 @@ from rich.progress import Progress
 from index.reporting.typed_rows import parquet_of
 from index.reporting.writing import prepare_report_folder, write_files
 from index.snapshot import open_current
+from index.store import PADDING
 from search.agreement import outcome_auc, precision, rank_correlation
 from search.answer import DEFAULT_K, Question, QuestionError
 from search.baselines import (
+    BASELINES,
     ENCODER,
     MetadataSpace,
     RandomSpace,
@@ -30,14 +33,14 @@ from search.baselines import (
 from search.blanking import blanked_spaces
 from search.engine import SearchEngine
 from search.evaluated import Evaluated, evaluated_cases, sampled
-from search.evaluation import evaluate
+from search.evaluation import Evaluation, evaluate
 from search.evaluation_report import FACTS, PAGE, Report, files_of
 from search.evaluation_tables import Difference
 from search.intervals import bootstrapped
 from search.landscape import landscape
 from search.protocols import Protocol, protocols_of
 from search.study import iter_archive_neighbours
-from search.targets import LISTS, LeftOut, Target, label_columns, targets_of
+from search.targets import LISTS, LeftOut, Target, finite, label_columns, targets_of
 from search.verdict import findings, twin_name
 
 
@@ -132,6 +135,42 @@ def report(
     return "\n".join([*(finding.words for finding in verdicts), f"wrote {out / PAGE}"])
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparison:
+    """Indexes measured on the cases that all of them hold, the same patients drawn for all."""
+
+    names: tuple[str, ...]  # of the first and of the others, as `found` calls them
+    setting: Setting
+    found: Evaluation
+
+
+def compared(
+    first: Path, others: Sequence[Path], request: Request, progress: Progress, *,
+    narrowed: Callable[[Setting], Setting] = lambda setting: setting,
+) -> Comparison:  # fmt: skip
+    """Each of the others less the first. `narrowed` may leave protocols and targets out.
+
+    Raises `QuestionError` and what opening raises.
+    """
+    engine = _opened(first, request)
+    names = tuple(distinct_names([first, *others]))
+    whole = evaluated_cases(engine, request.kind, request.where)
+    try:
+        spaces = [other_index(name, open_current(path), whole) for name, path in zip(names[1:], others, strict=True)]
+    except ValueError as error:
+        raise QuestionError(f"--compare {error}") from error
+    shared = np.logical_and.reduce([space.covers for space in spaces])
+    setting = narrowed(_setting(engine, request, shared=shared))
+    spaces = [dataclasses.replace(space, covers=setting.cases.usable) for space in spaces]
+    one = dataclasses.replace(setting.encoder, name=names[0])
+    task = progress.add_task("queries", total=setting.asked)
+    found = evaluate(
+        setting.cases, [*spaces, one], setting.protocols, setting.targets, k=setting.k,
+        pairs=[(name, names[0]) for name in names[1:]], progress=lambda count: progress.advance(task, count), replicates=request.replicates,
+    )  # fmt: skip
+    return Comparison(names, setting, found)
+
+
 def compare(
     first: Path, second: Path, request: Request, out: Path | None, progress: Progress
 ) -> tuple[list[Difference], int]:
@@ -141,20 +180,8 @@ def compare(
     """
     if out is not None:
         prepare_report_folder(out)
-    engine = _opened(first, request)
-    names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
-    whole = evaluated_cases(engine, request.kind, request.where)
-    try:
-        other = other_index(names[1], open_current(second), whole)
-    except ValueError as error:
-        raise QuestionError(f"--compare {error}") from error
-    setting = _setting(engine, request, shared=other.covers)
-    one = dataclasses.replace(setting.encoder, name=names[0])
-    task = progress.add_task("queries", total=setting.asked)
-    found = evaluate(
-        setting.cases, [other, one], setting.protocols, setting.targets, k=setting.k, pairs=[(names[1], names[0])],
-        progress=lambda count: progress.advance(task, count), replicates=request.replicates,
-    )  # fmt: skip
+    made = compared(first, [second], request, progress)
+    setting, found = made.setting, made.found
     if out is not None:
         facts = _facts(request, setting.k)
         facts |= {"compared": [str(first), str(second)], "cases": int(setting.cases.usable.sum())}
@@ -200,10 +227,23 @@ def _baselines(setting: Setting, encoder: VectorSpace) -> list[Space]:
     return [*spaces, RandomSpace(cases.usable)]
 
 
-def _other_indexes(paths: Sequence[Path], cases: Evaluated) -> Iterator[VectorSpace]:
+def distinct_names(paths: Sequence[Path], *, taken: Sequence[str] = ()) -> list[str]:
+    """What to call indexes: their folders' names, or the whole path of one whose name another or a baseline has too; the same path
+    again has a number. Figures are kept by these names.
+    """
+    counts = Counter([*(path.name for path in paths), *taken])
+    found: list[str] = []
     for path in paths:
+        name = path.name if path.name and counts[path.name] == 1 else str(path)
+        times = found.count(name) + sum(other.startswith(f"{name} (") for other in found)
+        found.append(f"{name} ({times + 1})" if times else name)
+    return found
+
+
+def _other_indexes(paths: Sequence[Path], cases: Evaluated) -> Iterator[VectorSpace]:
+    for path, name in zip(paths, distinct_names(paths, taken=BASELINES), strict=True):
         try:
-            yield other_index(path.name, open_current(path), cases)
+            yield other_index(name, open_current(path), cases)
         except ValueError as error:
             raise QuestionError(f"--other {error}") from error
 
@@ -252,6 +292,10 @@ def _metric(engine: SearchEngine, kind: str, target: str, labels: dict[str, Any]
     try:
         if not blocks:
             raise QuestionError("nothing to evaluate: no case matches --where")
+        if not any((block.rows != PADDING).any() for block in blocks):
+            raise QuestionError(
+                "nothing to evaluate: no case that --where allows has another patient to be compared with"
+            )
         if target in {endpoint.name for endpoint in catalogue.endpoints}:
             return bootstrapped(outcome_auc(list(blocks), catalogue.values(target, kind), patients))
         if target in LISTS:
@@ -262,7 +306,7 @@ def _metric(engine: SearchEngine, kind: str, target: str, labels: dict[str, Any]
             )
         values = labels[target] if target in labels else catalogue.values(target, kind)
         if values.dtype.kind in "fiu":
-            return bootstrapped(rank_correlation(list(blocks), values.astype(np.float64), patients))
+            return bootstrapped(rank_correlation(list(blocks), finite(values), patients))
         return bootstrapped(precision(list(blocks), values, patients))
     except ValueError as error:
         raise QuestionError(f"--target {target}: {error}") from error

@@ -20,7 +20,7 @@ from search.answer import DEFAULT_K, QuestionError
 BAD_INPUT = (CohortError, DenyListError, EncoderError, FilterError, QuestionError, ScanError, SnapshotError)
 SOURCES = ("cohort", "folder", "table")
 
-OPTIONS = [
+OPTIONS = [  # of `capacity` too
     click.argument("scans", nargs=-1, type=click.Path(path_type=Path)),
     click.option("--index", type=click.Path(path_type=Path), default=None, help="The index folder."),
     click.option("--snapshot", default=None, help="Which of the index's kept snapshots.  [default: the published one]"),
@@ -30,7 +30,6 @@ OPTIONS = [
     click.option("--table", default=None, type=click.Path(path_type=Path), help="Ask what a CSV lists: case_id of the archive, or file with patient_id, site, view, scan_date."),
     click.option("--asked", default=None, help="Of the archive, ask only cases that meet this condition.  [default: as --where]"),
     click.option("--kind", default=None, help="xray, ct or mr.  [default: xray]"),
-    click.option("-k", "k", type=int, default=None, help=f"Patients to return.  [default: {DEFAULT_K}]"),
     click.option("--where", default=None, help="Who may be a neighbour: a condition over the catalogue's columns."),
     click.option("--any-view", is_flag=True, help="Also cases of another view than the query's."),
     click.option("--other-sites", is_flag=True, help="No cases of the query's own site, nor of an unknown one."),
@@ -41,9 +40,11 @@ OPTIONS = [
     click.option("--include-own", is_flag=True, hidden=True),
 ]  # fmt: skip
 
+OWN = [click.option("-k", "k", type=int, default=None, help=f"Patients to return.  [default: {DEFAULT_K}]")]
+
 
 def _options(command: Any) -> Any:
-    for option in reversed(OPTIONS):
+    for option in reversed([*OPTIONS, *OWN]):
         command = option(command)
     return command
 

@@ -78,7 +78,7 @@ def _case(name: str, path: Path, row: dict[str, str] | None = None) -> Case:
         files=(str(path),),
         outcome=Outcome({}),
         site=said.get("site") or None,
-        view=VIEWS.get(said.get("view", "").upper()),
+        view=_view(said.get("view", ""), name),
         scan_date=_day(said.get("scan_date", ""), name),
         age_years=number(said.get("age_years")),
         sex=SEXES.get(said.get("sex", "").upper()),
@@ -89,20 +89,38 @@ def _of_table(engine: SearchEngine, plan: StudyPlan, path: Path) -> ArchiveQueri
     """A CSV with a column `case_id` (of the archive), or `file` with `patient_id`, `site`, `view`, `scan_date`, `age_years` and `sex` where it has them."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
-            rows = [{name: (cell or "").strip() for name, cell in row.items() if name} for row in csv.DictReader(lines)]
+            rows = _rows(csv.DictReader(lines), path)
     except OSError as error:
         raise QuestionError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error, TypeError, AttributeError) as error:
-        raise QuestionError(f"{path}: is no CSV in UTF-8 with as many cells as it has columns ({error})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise QuestionError(f"{path}: is no CSV in UTF-8 ({error})") from error
     columns = set(rows[0]) if rows else set()
     if "file" in columns:
-        cases = (_case(row["file"], path.parent / row["file"], row) for row in rows)
-        return _each_once(cases, ())
+        cases = (_case(row["file"], path.parent / row["file"], row) for row in rows if row["file"])
+        blank = sum(not row["file"] for row in rows)  # else such a row would ask for the whole folder
+        return _each_once(cases, (Unasked("", "no-file", "its row names no file"),) * blank)
     if "case_id" in columns:
         return _named(engine, plan.kind, [row["case_id"] for row in rows])
     raise QuestionError(
         f"{path}: has {'no rows' if not rows else 'neither a column case_id nor file'}; a query a row is wanted"
     )
+
+
+def _rows(reader: "csv.DictReader[str]", path: Path) -> list[dict[str, str]]:
+    """The rows by column. Raises `QuestionError` where a cell's column is in doubt."""
+    columns = [name.strip() for name in reader.fieldnames or ()]
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise QuestionError(f"{path}: has more than one column {twice[0]!r}; leave one of them")
+    reader.fieldnames = columns
+    rows = []
+    for row in reader:
+        if None in row:
+            raise QuestionError(
+                f"{path}: line {reader.line_num} has more cells than there are columns; a comma within a cell wants quotes around it"
+            )
+        rows.append({name: (cell or "").strip() for name, cell in row.items() if name})
+    return rows
 
 
 def _named(engine: SearchEngine, kind: str, names: Iterable[str]) -> ArchiveQueries:
@@ -128,6 +146,12 @@ def _each_once(cases: Iterable[Case], unasked: tuple[Unasked, ...]) -> ScanQueri
             repeated.append(Unasked(case.case_id, "repeated", "it was named already; it is asked once"))
         found.setdefault(case.case_id, case)
     return ScanQueries(tuple(found.values()), (*unasked, *repeated))
+
+
+def _view(text: str, name: str) -> str | None:
+    if text and text.upper() not in VIEWS:
+        raise QuestionError(f"{name}: view is {text!r}; write {', '.join(VIEWS)}, or nothing where it is not known")
+    return VIEWS.get(text.upper())
 
 
 def _day(text: str, name: str) -> date | None:

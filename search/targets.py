@@ -119,7 +119,12 @@ def label_columns(path: Path, key: str, case_ids: Any) -> dict[str, Any]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
-            rows = {row[key]: row for row in csv.DictReader(lines)}
+            rows: dict[str, dict[str, Any]] = {}
+            for row in csv.DictReader(lines):
+                if rows.setdefault(row[key], row) != row:
+                    raise QuestionError(
+                        f"--labels {path}: has several rows of {row[key]!r} that differ; leave one a case"
+                    )
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise QuestionError(f"--labels {path}: cannot be read, or has no column {key!r} ({error})") from error
     found = [rows.get(case_id, {}) for case_id in case_ids]
@@ -168,7 +173,7 @@ def _column(name: str, values: npt.NDArray[Any], *, role: Role = Role.DISEASE, t
     title = title or DISEASE_COLUMNS.get(name, name.replace("_", " "))
     if values.dtype.kind not in "fiub":
         return _text(name, title, role, values)
-    numbers = np.where(np.isfinite(values.astype(np.float64)), values, np.nan).astype(np.float64)
+    numbers = finite(values)
     known = ~np.isnan(numbers)
     levels = np.unique(numbers[known])
     if name in CLASSES_NOT_GRADES:
@@ -177,6 +182,12 @@ def _column(name: str, values: npt.NDArray[Any], *, role: Role = Role.DISEASE, t
         codes = np.where(known, np.searchsorted(levels, numbers), NOT_RECORDED)
         return Target(name, title, role, Scale.GRADED, codes, tuple(f"{level:g}" for level in levels), numbers)
     return Target(name, title, role, Scale.NUMBER, np.where(known, 0, NOT_RECORDED), (), numbers)
+
+
+def finite(values: npt.NDArray[Any]) -> Floats:
+    """The numbers (n,), NaN where they are infinite: a laboratory's "beyond what can be measured" has no mean and no distance."""
+    numbers = values.astype(np.float64)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def _text(name: str, title: str, role: Role, values: npt.NDArray[Any]) -> Target:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from search.baselines import ENCODER, METADATA
+from search.baselines import ENCODER, LUNGS_ALONE, LUNGS_BLANKED, METADATA
 from search.evaluation import Evaluation, Sampled, given_metric
 from search.evaluation_tables import VerdictRow
 from search.intervals import interval
@@ -13,7 +13,6 @@ from search.targets import Role, Scale, Target
 
 HALF = 0.5  # of what is above chance must be more than the neighbours' own sites or scanners explain
 LEFT = 0.8  # of the lift must be left across sites: below, the archive's sites are what is alike
-LUNGS_BLANKED, LUNGS_ALONE = "lungs blanked", "all but the lungs blanked"
 
 
 class Result(StrEnum):

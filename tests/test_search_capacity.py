@@ -264,6 +264,32 @@ def test_nothing_exported_holds_a_small_count(tmp_path: Path) -> None:
     assert lines_of(tmp_path / "exact" / "capacity.csv")[0]["patients"] == str(small.expected[0].patients)
 
 
+def test_wards_of_a_few_tell_no_coverage(tmp_path: Path) -> None:
+    """In a ward of one the interval is mostly 0 to 0, and the coverage is the share of held-out patients who did not meet it."""
+    engine = ward_engine(tmp_path)
+    one = ask_capacity(engine, question("row = 1", today=TODAY))
+    assert one.calibration[-1].ward == 1 and one.calibration[-1].coverage > 0
+    said = write_capacity(one, tmp_path / "one")
+    assert {row["coverage"] for row in lines_of(tmp_path / "one" / "calibration.csv")} == {""}
+    assert "wards of" not in said
+    write_capacity(one, tmp_path / "exact", exact=True)
+    assert lines_of(tmp_path / "exact" / "calibration.csv")[-1]["coverage"] != ""
+    many = ask_capacity(engine, question("row < 40", today=TODAY))
+    write_capacity(many, tmp_path / "many")
+    assert lines_of(tmp_path / "many" / "calibration.csv")[-1]["coverage"] != ""
+
+
+def test_why_nobody_is_forecast_is_told_without_counts(tmp_path: Path) -> None:
+    engine = ward_engine(tmp_path, patients=30)
+    with pytest.raises(QuestionError, match=r"can be forecast: scanned-later$"):
+        ask_capacity(engine, question("row < 3", today=date(2019, 1, 1)))
+
+
+def test_the_help_says_how_many_neighbours_are_taken() -> None:
+    assert "[default: 30" in run_search("capacity", "--help").stdout
+    assert "[default: 10" in run_search("study", "--help").stdout
+
+
 def test_the_same_question_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_capacity(

@@ -164,6 +164,41 @@ def test_whole_numbers_are_correlated_not_matched(small_index: Path) -> None:
     assert json.loads(result.stdout)["row"]["name"] == "rank correlation"
 
 
+def test_infinite_values_are_as_if_not_recorded(small_index: Path, tmp_path: Path) -> None:
+    """A laboratory writes inf for what is beyond its reach; a mean with one in it would say nothing of the others."""
+
+    def quick(name: str, texts: list[str]) -> dict[str, object]:
+        labels = tmp_path / f"{name}.csv"
+        labels.write_text("case_id,crp\n" + "".join(f"film{n:03},{text}\n" for n, text in enumerate(texts)))
+        result = run_search(
+            "evaluate", "--index", small_index, "-k", 5, "--target", "crp", "--labels", labels, "--json"
+        )
+        assert result.exit_code == 0, result.output
+        found: dict[str, object] = json.loads(result.stdout)["crp"]
+        return found
+
+    numbers = [str(7 * n % 24) for n in range(24)]
+    infinite, blank = list(numbers), list(numbers)
+    infinite[3], infinite[10], blank[3], blank[10] = "-inf", "inf", "", ""
+    assert quick("infinite", infinite) == quick("blank", blank)
+    assert quick("infinite", infinite)["queries"] == 22
+
+
+def test_labels_that_contradict_each_other_are_refused(small_index: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    run = ["evaluate", "--index", small_index, "--target", "side", "--labels", labels]
+    labels.write_text("case_id,side\n" + "".join(f"film{n:03},{'LR'[n % 2]}\n" for n in range(24)) + "film003,L\n")
+    result = run_search(*run)
+    assert result.exit_code == 2 and "several rows of 'film003' that differ" in result.stderr
+    labels.write_text("case_id,side\n" + "".join(f"film{n:03},{'LR'[n % 2]}\n" for n in range(24)) + "film003,R\n")
+    assert run_search(*run).exit_code == 0  # the same said twice
+
+
+def test_an_archive_of_one_patient_is_said_to_have_nobody_to_compare_with(small_index: Path) -> None:
+    result = run_search("evaluate", "--index", small_index, "--target", "died", "--where", "patient_id = 'p03'")
+    assert result.exit_code == 2 and "has another patient to be compared with" in result.stderr
+
+
 def test_a_paired_difference_is_narrower_than_its_parts_and_nothing_for_the_same_figure() -> None:
     rng = np.random.default_rng(3)
     queries = np.arange(200)

@@ -1,20 +1,23 @@
 """The command `evaluate` as people use it: the report, its numbers, two indexes compared, and lungs blanked."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from embed.scan import Lungs, Provenance, Scan
+from embed.signature import unit
 from search.blanking import GREY, lungs_alone, without_lungs
 from search.evaluation_drawing import Line, line_chart, point_map
 from search.landscape import landscape
 from tests.archives import change_cells, table_archive
-from tests.conftest import run_build, run_search
+from tests.conftest import need_module, run_build, run_search
 
 TABLES = ("scores", "differences", "reliability", "deciles", "hubness", "verdicts", "map", "left_out")
 
@@ -86,10 +89,11 @@ def test_an_index_compared_with_itself_is_no_better(evaluated: Path, tmp_path: P
     result = run_search("evaluate", "--compare", index, index, "-k", 2, "--json", "--out", tmp_path)
     assert result.exit_code == 2 and "--json" in result.output
     result = run_search("evaluate", "--compare", index, index, "-k", 2, "--json", "--replicates", 60)
-    rows = json.loads(result.stdout)
-    assert rows and all(
-        row["difference"] == row["low"] == row["high"] == 0 for row in rows if row["value"] == row["value"]
-    )
+    rows = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    told = [row for row in rows if row["value"] is not None]
+    assert told and all(row["difference"] == row["low"] == row["high"] == 0 for row in told)
+    assert len(told) < len(rows)  # P@10 is not to be had of 7 other patients
+    assert max(row["queries"] for row in rows) == 16  # each film is asked once, though both are called alike
 
 
 def test_another_index_is_a_baseline_and_is_compared_on_what_both_hold(evaluated: Path, tmp_path: Path) -> None:
@@ -105,6 +109,21 @@ def test_another_index_is_a_baseline_and_is_compared_on_what_both_hold(evaluated
     assert all(row["queries"] <= 14 and abs(row["difference"]) < 1e-9 for row in rows if row["value"] == row["value"])
     shown = run_search("evaluate", "--compare", evaluated / "index", tmp_path / "smaller", "-k", 2, "--replicates", 60)
     assert shown.exit_code == 0 and "second less first" in shown.stdout
+
+
+def test_indexes_of_one_name_and_of_a_baselines_name_are_kept_apart(evaluated: Path, tmp_path: Path) -> None:
+    arguments = ["evaluate", "--index", evaluated / "index", "--out", tmp_path / "out", "-k", 2, "--replicates", 60]
+    for name in ("a/index", "b/index", "histogram"):
+        shutil.copytree(evaluated / "index", tmp_path / name)
+        arguments += ["--other", tmp_path / name]
+    assert run_search(*arguments).exit_code == 0
+    scores, before = (pq.read_table(folder / "scores.parquet") for folder in (tmp_path / "out", evaluated / "report"))
+    spaces = set(scores.column("space").to_pylist())
+    assert {"histogram", *(str(tmp_path / name) for name in ("a/index", "b/index", "histogram"))} <= spaces
+    baseline, alone = (
+        str(table.filter(pc.equal(table.column("space"), "histogram")).to_pylist()) for table in (scores, before)
+    )
+    assert baseline == alone  # as text: NaN equals nothing
 
 
 def test_options_that_contradict_each_other_are_refused(small_index: Path, tmp_path: Path) -> None:
@@ -149,6 +168,20 @@ def test_nothing_but_the_lungs_is_left_when_all_else_is_blanked() -> None:
     pixels = np.where(lungs.both, scan.pixels, other.pixels)
     np.testing.assert_array_equal(lungs_alone(scan).pixels, lungs_alone(replace(scan, pixels=pixels)).pixels)
     np.testing.assert_array_equal(lungs_alone(scan).pixels[0][lungs.both], scan.pixels[0][lungs.both])
+
+
+@pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")  # it tells whoever imports it
+def test_umap_draws_like_cases_together_where_it_is_installed() -> None:
+    need_module("umap")
+    rng = np.random.default_rng(0)
+    kinds = np.repeat([0, 1], 30)
+    vectors = unit((np.eye(8)[kinds] + 0.05 * rng.normal(size=(60, 8))).astype(np.float32))
+    found = landscape(vectors, np.arange(60))
+    assert found.method.startswith("UMAP") and found.points.shape == (60, 2) and np.isfinite(found.points).all()
+    apart = np.linalg.norm(found.points[:, None] - found.points[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    assert (kinds[apart.argmin(axis=1)] == kinds).all()
+    np.testing.assert_array_equal(landscape(vectors, np.arange(60)).points, found.points)
 
 
 def test_without_umap_the_map_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -359,6 +359,40 @@ def test_a_table_names_cases_of_the_archive_or_files(small_index: Path, tmp_path
     assert result.exit_code == 2 and "neither a column case_id nor file" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("file,patient_id,patient_id\nfilm.png,p1,p2\n", "more than one column 'patient_id'"),
+        ("file,patient_id,site\nfilm,1.png,p1,north\n", "line 2 has more cells than there are columns"),
+        ("file,view\nfilm.png,frontal\n", "film.png: view is 'frontal'"),
+        ("file,scan_date\nfilm.png,1.5.2020\n", "film.png: scan_date is '1.5.2020'"),
+        ("file\n", "has no rows"),
+        ("", "has no rows"),
+    ],
+)
+def test_a_table_whose_cells_are_in_doubt_is_refused(
+    content: str, told: str, small_index: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "asked.csv").write_text(content)
+    run = ["study", "--index", small_index, "--table", tmp_path / "asked.csv", "--out", tmp_path / "out"]
+    result = run_search(*run)
+    assert result.exit_code == 2 and told in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_row_that_names_no_file_asks_for_nothing(small_index: Path, tmp_path: Path) -> None:
+    shutil.copy(
+        small_index.parent / "archive" / "films" / "film001.png", tmp_path / "lone.png"
+    )  # what the folder holds
+    (tmp_path / "asked.csv").write_text("file,patient_id\n,p1\nlone.png,p2\n,\n")
+    run = ["study", "--index", small_index, "--table", tmp_path / "asked.csv", "--out", tmp_path / "out"]
+    assert run_search(*run).exit_code == 0
+    queries = pq.read_table(tmp_path / "out" / "queries.parquet").to_pylist()
+    assert [(row["query"], row["status"]) for row in queries] == [
+        ("lone.png", "asked"), ("", "no-file"), ("", "no-file"),
+    ]  # fmt: skip
+
+
 def test_a_study_file_says_all_of_it_and_misspelt_entries_are_refused(small_index: Path, tmp_path: Path) -> None:
     name = SearchEngine.open(small_index).snapshot.manifest.name
     path = tmp_path / "study.toml"
