@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import build_index
+from index.snapshot import open_current
 from tests.conftest import run_search
+from web.service import IDENTICAL
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,15 @@ def test_any_radiograph_finds_ten_other_patients_with_their_outcomes(
         assert {event["state"] for event in neighbour["outcome"].values()} <= {"yes", "no"}
     own = json.loads(run_search("query", png, "--index", hannover, "--include-own", "--json").stdout)["neighbours"][0]
     assert own["case_id"] == film and own["patient_id"] not in patients
+
+
+def test_no_two_people_are_so_alike_that_one_is_withheld_as_the_other(hannover: Path) -> None:
+    snapshot = open_current(hannover)
+    people = snapshot.catalogue.people("xray")
+    rows = snapshot.centred("xray", np.arange(len(people)))
+    between = (rows @ rows.T)[people[:, None] != people[None, :]]
+    assert between.max() < IDENTICAL - 0.2
+    np.testing.assert_array_less(IDENTICAL, np.einsum("ij,ij->i", rows, rows))  # each film is like itself
 
 
 def test_neighbours_tell_itu_admission_among_ap_films(hannover: Path) -> None:
