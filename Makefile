@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 DEMO ?= build/demo
 PORT ?= 8000
 
-.PHONY: install install-test install-all install-system install-chromium demo test test-faults test-browser lint format lungs viewer bench clean
+.PHONY: install install-test install-all install-system install-chromium demo test test-slow test-faults test-browser lint format lungs viewer bench clean
 
 install: $(VENV)/demo.installed
 install-test: $(VENV)/test.installed
@@ -54,6 +54,10 @@ demo: install $(DEMO)/archive/truth.csv
 
 test: install-test
 	$(BIN)/python -m pytest
+
+# what takes longest: thousands of damaged files, whole archives, lungs of real films, descriptions against answers
+test-slow: install-test
+	$(BIN)/python -m pytest -m slow
 
 # uses the page in a real browser, Debian's Chromium: about two minutes
 test-browser: $(VENV)/browser.installed install-chromium

@@ -10,6 +10,8 @@ from tests.conftest import run_build, run_search
 from tests.films import dicom_bytes, phantom
 from tests.test_embed_series import ct_dataset, real_ct, to_bytes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:

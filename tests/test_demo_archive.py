@@ -62,6 +62,7 @@ def shown(dataset: pydicom.Dataset) -> npt.NDArray[np.float64]:
     return film
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_files(archive: Path, anatomy: Anatomy, tmp_path: Path) -> None:
     build_archive(tmp_path, patients=PATIENTS, seed=3, workers=2, film_side=FILM_SIDE, anatomy=anatomy)
     first = {path.relative_to(archive): path.read_bytes() for path in archive.rglob("*") if path.is_file()}

@@ -77,6 +77,7 @@ def test_a_dicom_film_and_its_png_twin_agree(encoder: Encoder, shared_data: Path
     assert a @ b > 0.98
 
 
+@pytest.mark.slow
 def test_the_shipped_network_equals_the_published_one() -> None:
     need_module("torch")
     need_module("timm")

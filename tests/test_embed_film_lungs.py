@@ -18,6 +18,8 @@ from examples.lungs.measure import dice
 from examples.lungs.real_films import RealFilm, read_real_films
 from tests.conftest import missing, need_module
 
+pytestmark = pytest.mark.slow
+
 NEW_PATIENTS = range(900_000, 900_010)  # numbers that the training never drew
 MOST_BYTES = 2_000_000
 

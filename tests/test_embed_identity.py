@@ -139,6 +139,7 @@ def stored(films: dict[str, tuple[str, Film]]) -> list[str]:
     return [perceptual_hash(shown(film)) for _, film in films.values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copy", COPIES)
 def test_a_copy_of_a_film_is_known_again(films: dict[str, tuple[str, Film]], stored: list[str], copy: str) -> None:
     every = list(films.values())
@@ -146,12 +147,14 @@ def test_a_copy_of_a_film_is_known_again(films: dict[str, tuple[str, Film]], sto
     assert max(distances) <= SAME_PICTURE_DISTANCE, f"{copy}: farthest {max(distances)}"
 
 
+@pytest.mark.slow
 def test_a_full_picture_finds_its_cropped_copy(films: dict[str, tuple[str, Film]]) -> None:
     for _, film in list(films.values())[::8]:
         kept = perceptual_hash(shown(cropped(film, 0.04, 0.02, 0.03, 0.04)))
         assert picture_distances(shown(film), [kept])[0] <= SAME_PICTURE_DISTANCE
 
 
+@pytest.mark.slow
 def test_different_films_are_told_apart(films: dict[str, tuple[str, Film]], stored: list[str]) -> None:
     distances: Any = np.array([picture_distances(shown(film), stored) for _, film in films.values()])
     patients = np.array([patient for patient, _ in films.values()])

@@ -96,6 +96,7 @@ def test_a_film_framed_wider_looks_nearly_the_same_to_the_encoder() -> None:
     np.testing.assert_allclose(one.picture, other.picture, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_upright_film_is_left_as_it_is_with_its_lungs() -> None:
     pa, _ = virtual_films()
     film = look(pa)

@@ -28,6 +28,7 @@ SLOWEST_SECONDS = 5.0  # for one file, on a machine that does other things as we
 WRECKS = ("decoder-crashed", "decoder-timeout", "too-much-memory")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quarter", range(4) if os.environ.get("CI") else range(1))
 def test_every_mutant_ends_in_a_scan_or_a_named_refusal(quarter: int) -> None:
     outcomes = list(outcomes_of(iter_mutants(originals(), QUARTER, SEED, first=quarter * QUARTER)))

@@ -12,6 +12,8 @@ from index.snapshot import open_current
 from tests.conftest import run_search
 from web.service import IDENTICAL
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def hannover(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

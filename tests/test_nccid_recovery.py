@@ -22,6 +22,8 @@ from examples.nccid.truth import COLUMNS
 from index.case import Case, Event, Outcome, State
 from index.cohorts.nccid import MISPLACED, NO_IMAGES, NO_RECORD, UNREADABLE
 
+pytestmark = pytest.mark.slow
+
 PATIENTS, CENTRES = 2000, 20
 OFTEN = 100  # so often at least does each field hold a value, so that a share of 2 % means something
 

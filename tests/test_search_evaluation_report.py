@@ -170,6 +170,7 @@ def test_nothing_but_the_lungs_is_left_when_all_else_is_blanked() -> None:
     np.testing.assert_array_equal(lungs_alone(scan).pixels[0][lungs.both], scan.pixels[0][lungs.both])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")  # it tells whoever imports it
 def test_umap_draws_like_cases_together_where_it_is_installed() -> None:
     need_module("umap")

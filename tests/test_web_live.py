@@ -201,6 +201,7 @@ def server(index: Path, folder: Path, *command: str) -> Iterator[tuple[int, subp
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_new_snapshot_and_a_purge_under_load_drop_and_mix_no_answer(
     archive: Path, index: Path, tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def unreached(answers: dict[str, Counter[int]]) -> set[str]:
     return {operation for operation, by_status in answers.items() if not any(200 <= s < 300 for s in by_status)}
 
 
+@pytest.mark.slow
 def test_a_demonstration_answers_as_it_is_described(demo: Wsgi) -> None:
     answers = answers_of(demo)
     operations = {key.replace(API, "") for key in PERMISSIONS if f" {API}/" in key}
@@ -104,6 +105,7 @@ def test_a_demonstration_answers_as_it_is_described(demo: Wsgi) -> None:
     assert unreached(answers) == {"GET /metrics"}  # which is for operators
 
 
+@pytest.mark.slow
 def test_a_server_for_many_answers_as_it_is_described(web: Web) -> None:
     operator = {"include-path": "/metrics", "headers": web.headers(Role.OPERATOR)}
     answers = answers_of(web.app, headers=web.headers(Role.RESEARCHER), operations=[operator])
