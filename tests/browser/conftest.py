@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from tests.web_app import demo_config, film
 from web.app import create_app
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from playwright.sync_api import Browser, Page
 
 WIDE, PHONE = (1280, 1024), (390, 844)
@@ -63,7 +64,7 @@ def site(small_index: Path, tmp_path_factory: pytest.TempPathFactory, chromium: 
 @contextmanager
 def serving(app: Flask) -> Iterator[str]:
     """The address at which an app is served meanwhile."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", 0, closed_at_the_end(app), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -73,6 +74,18 @@ def serving(app: Flask) -> Iterator[str]:
         thread.join()
         server.server_close()
         app.extensions["likewise.service"].close()
+
+
+def closed_at_the_end(app: Flask) -> "WSGIApplication":
+    """An app whose answers close their files even where a browser hangs up meanwhile, which werkzeug (3.1) forgets and
+    gunicorn, behind which the product runs, does not.
+    """
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterator[bytes]:
+        with closing(app(environ, start_response)) as parts:  # type: ignore[type-var]
+            yield from parts
+
+    return answer
 
 
 @contextmanager
