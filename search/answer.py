@@ -32,6 +32,9 @@ class Question:
     patient_id: str | None = None  # whose scan it is, where the file does not say
     other_sites: bool = False  # no cases of the query's own site, nor of an unknown one
     sites: tuple[str, ...] = ()  # the query's own, as the archive calls it, where the query is no case of the archive
+    own_from: float | None = (
+        None  # similarity from which a case is taken for the query's own patient's, who is left out
+    )
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Answer:
     case: Case | None
     views: tuple[str | None, ...]  # of each scan, or of the case, as it was matched
     sites_left_out: tuple[str, ...]  # for the sake of `Question.other_sites`
+    own_pictures: tuple[
+        str, ...
+    ]  # `case_id`s left out as the query's picture, a copy of it or as good as it, of patients not named
     eligible: int  # cases that could have been returned
     neighbours: tuple[Neighbour, ...]
     outcomes: Mapping[str, OutcomeSummary]

@@ -33,7 +33,8 @@ class Query:
     itself: Mask  # which rows hold it (n,)
     own: Mask  # which rows are of its own patient, known by name or by the very picture
     copies: Mask  # which rows of other patients look like copies of it
-    archived: bool  # the very picture is archived, of a patient who was not named
+    unnamed: Mask  # which rows hold it or a copy of it, of a patient who was not named
+    archived: bool  # the very picture is among them
     people: int  # patients that the headers name
     age_years: float | None
     flags: tuple[Flag, ...]
@@ -85,7 +86,8 @@ class SearchEngine:
         named = _named_rows(scans, question, archive, hidden)
         itself = np.any([archive.same_picture(s) | (archive.case_ids == s.header.instance_uid) for s in scans], axis=0)
         own = archive.of_patients(archive.patients[named | itself])
-        copies = np.any([archive.copies_of(scan) for scan in scans], axis=0) & ~own
+        copies = np.any([archive.copies_of(scan) for scan in scans], axis=0) & ~(own | hidden)
+        unnamed = itself & ~archive.of_patients(archive.patients[named]) & ~hidden
         query = Query(
             kind,
             self.snapshot.transforms[kind].apply(self.encoder.encode(scans)),
@@ -93,7 +95,8 @@ class SearchEngine:
             itself & ~hidden,
             own,
             copies,
-            archived=bool((itself & ~archive.of_patients(archive.patients[named]) & ~hidden).any()),
+            unnamed=unnamed | copies,
+            archived=bool(unnamed.any()),
             people=len({scan.header.patient_id for scan in scans} - {None}),
             age_years=min((s.header.age_years for s in scans if s.header.age_years is not None), default=None),
             flags=tuple(flag for scan in scans for flag in scan.provenance.flags),
@@ -116,6 +119,7 @@ class SearchEngine:
             itself,
             archive.of_patients([archive.patients[row]]),
             np.zeros_like(itself),
+            unnamed=np.zeros_like(itself),
             archived=False,
             people=1,
             age_years=case.age_years,
@@ -143,8 +147,15 @@ class SearchEngine:
         if sites:
             base &= ~_of_sites(archive, sites)
         matched = [base & archive.of_view(view) if question.match_view and view else base for view in query.views]
-        eligible: Mask = np.any(matched, axis=0)
         nearest, ranked = self._search(query, matched, k)
+        own_pictures = [] if question.include_own else np.flatnonzero(query.unnamed).tolist()
+        while question.own_from is not None and ranked and ranked[0][0] >= question.own_from:
+            rows = [row for similarity, row in ranked if similarity >= question.own_from]
+            own_pictures += rows
+            strangers &= ~archive.of_patients(archive.patients[rows])
+            matched = [allowed & strangers for allowed in matched]
+            nearest, ranked = self._search(query, matched, k)
+        eligible: Mask = np.any(matched, axis=0)
         likeness = likeness_of(self.snapshot.manifest, kind)
         if likeness and (question.include_own or min(nearest) < likeness.unlike):
             nearest = self._nearest_strangers(query, strangers)
@@ -179,6 +190,7 @@ class SearchEngine:
             case=query.case,
             views=query.views,
             sites_left_out=sites,
+            own_pictures=tuple(map(str, archive.case_ids[own_pictures])),
             eligible=int(eligible.sum()),
             neighbours=neighbours,
             outcomes=outcomes,

@@ -48,7 +48,7 @@ class ReaderWarning:
 
 def of_flags(flags: Iterable[Flag]) -> Iterator[ReaderWarning]:
     for flag in flags:
-        yield ReaderWarning("query-flagged", f"The query: {flag.message}.")
+        yield ReaderWarning("query-flagged", f"This scan: {flag.message}.")
 
 
 def of_identity(*, people: int, archived: bool, copies: int, include_own: bool) -> Iterator[ReaderWarning]:
@@ -57,12 +57,12 @@ def of_identity(*, people: int, archived: bool, copies: int, include_own: bool) 
         yield ReaderWarning("several-patients", f"The scans asked together are of {people} patients by their headers.")
     if archived:
         end = "" if include_own else "; its patient is left out"
-        yield ReaderWarning("archived-picture", f"The query's very picture is in the archive{end}.")
+        yield ReaderWarning("archived-picture", f"This very picture is in the archive{end}.")
     if copies:
         like = "1 archived film looks like a copy" if copies == 1 else f"{copies} archived films look like copies"
         left_out = "their patients are left out" if copies > 1 else "its patient is left out"
         end = "" if include_own else f"; {left_out}"
-        yield ReaderWarning("near-copy", f"{like} of the query (recompressed or cropped){end}.")
+        yield ReaderWarning("near-copy", f"{like} of this scan (recompressed or cropped){end}.")
 
 
 def of_views(kind: str, views: Sequence[str | None], neighbours: Sequence[Neighbour]) -> Iterator[ReaderWarning]:
@@ -71,10 +71,10 @@ def of_views(kind: str, views: Sequence[str | None], neighbours: Sequence[Neighb
     if None in views:
         yield ReaderWarning(
             "view-unknown",
-            "The query's view is not known: neighbours of any view are shown, and AP films come from sicker patients.",
+            "This scan's view is not known: neighbours of any view are shown, and AP films come from sicker patients.",
         )
     elif any(neighbour.case.view not in views for neighbour in neighbours):
-        yield ReaderWarning("other-view", "Some neighbours are of another view than the query.")
+        yield ReaderWarning("other-view", "Some neighbours are of another view than this scan.")
 
 
 def of_age(age_years: float | None, ages: npt.NDArray[np.float64]) -> Iterator[ReaderWarning]:
@@ -88,7 +88,7 @@ def of_age(age_years: float | None, ages: npt.NDArray[np.float64]) -> Iterator[R
     archive = f"of the eligible archive's patients {children:,} of {len(known):,} are under {ADULT_YEARS}"
     if not len(known):
         archive = "the ages of the eligible archive's patients are not recorded"
-    yield ReaderWarning("paediatric", f"The query is of a patient of {age_years:.0f} years; {archive}.")
+    yield ReaderWarning("paediatric", f"This scan is of a patient of {age_years:.0f} years; {archive}.")
 
 
 def of_likeness(
@@ -102,7 +102,7 @@ def of_likeness(
     if nearest and min(nearest) < likeness.unlike:
         yield ReaderWarning(
             "unlike-archive",
-            f"The query is unlike the archive: its most similar case (similarity {min(nearest):.3f}) is less alike than those of "
+            f"This scan is unlike the archive: its most similar case (similarity {min(nearest):.3f}) is less alike than those of "
             "99 in 100 archived cases are; what its neighbours had may mean nothing for it.",
         )
     near = sum(neighbour.similarity > likeness.highest for neighbour in neighbours)
@@ -110,7 +110,7 @@ def of_likeness(
         subject = "1 neighbour is" if near == 1 else f"{near} neighbours are"
         yield ReaderWarning(
             "nearer-than-strangers",
-            f"{subject} more like the query than any archived case that was tried is like its nearest of another patient: "
+            f"{subject} more like this scan than any archived case that was tried is like its nearest of another patient: "
             "perhaps the same patient under another name.",
         )
 

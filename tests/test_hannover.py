@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import build_index
 from index.snapshot import open_current
 from tests.conftest import run_search
-from web.service import IDENTICAL
+from web.question import IDENTICAL
 
 pytestmark = pytest.mark.slow
 

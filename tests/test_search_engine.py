@@ -107,7 +107,7 @@ def test_the_patient_of_an_archived_film_that_the_query_is_a_copy_of_is_left_out
     assert not engine.archives["xray"].same_picture(copy).any()
     answer = engine.query([copy], Question(k=12))
     assert len(answer.neighbours) == 11 and "p02" not in {n.case.patient_id for n in answer.neighbours}
-    told = "1 archived film looks like a copy of the query (recompressed or cropped)"
+    told = "1 archived film looks like a copy of this scan (recompressed or cropped)"
     assert f"{told}; its patient is left out." in messages(answer)
     shown = engine.query([copy], Question(k=12, include_own=True))
     assert len(shown.neighbours) == 12 and f"{told}." in messages(shown)

@@ -294,14 +294,14 @@ def test_a_child_is_told_unless_the_archive_is_of_children(
     age: int | None, archive: float | None, message: str | None
 ) -> None:
     answer = engine_of(few(age_years=archive)).query([scan(age_years=age)])
-    assert told(answer) == ({"paediatric": f"The query is of a patient {message}"} if message else {})
+    assert told(answer) == ({"paediatric": f"This scan is of a patient {message}"} if message else {})
 
 
 def test_flags_and_several_patients_are_told() -> None:
     flag = Flag("no-window", "no window was stated")
     answer = engine_of(few()).query([scan(flags=(flag,), patient_id="x"), scan(patient_id="y")])
     assert told(answer) == {
-        "query-flagged": "The query: no window was stated.",
+        "query-flagged": "This scan: no window was stated.",
         "several-patients": "The scans asked together are of 2 patients by their headers.",
     }
 
@@ -309,13 +309,13 @@ def test_flags_and_several_patients_are_told() -> None:
 def test_a_picture_that_is_archived_is_told_unless_its_patient_is_named() -> None:
     engine = engine_of(few())
     unnamed = engine.query([scan(file="c0003")], Question(k=5))
-    assert told(unnamed) == {"archived-picture": "The query's very picture is in the archive; its patient is left out."}
+    assert told(unnamed) == {"archived-picture": "This very picture is in the archive; its patient is left out."}
     assert "p3" not in ids(unnamed)
     named = [engine.query([scan(file="c0003", patient_id="p3")], Question(k=5))]
     named.append(engine.query([scan(file="c0003")], Question(k=5, patient_id="p3")))
     assert all(told(answer) == {} and "p3" not in ids(answer) for answer in named)
     shown = engine.query([scan(file="c0003")], Question(k=5, include_own=True))
-    assert told(shown) == {"archived-picture": "The query's very picture is in the archive."} and "p3" in ids(shown)
+    assert told(shown) == {"archived-picture": "This very picture is in the archive."} and "p3" in ids(shown)
 
 
 # --- by an archived case

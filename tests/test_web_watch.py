@@ -14,7 +14,6 @@ from tests.conftest import run_build
 from tests.web_app import BASE, SECRET, client_of, demo_config, film, headers, send
 from web.app import create_app
 from web.live import LiveIndex
-from web.present import Reader, answer_document
 from web.refs import CaseRef
 
 
@@ -76,12 +75,30 @@ def test_what_cannot_be_watched_is_refused(app: Flask, body: dict[str, object]) 
     assert watched(client_of(app), **body)[0] == 400
 
 
-def test_a_withheld_case_is_in_no_count(app: Flask) -> None:
-    opened = app.extensions["likewise.service"].live.current()
-    found = opened.engine.query_case("film000", Question(match_view=False))
-    shown = list(found.neighbours[1:])
-    told = answer_document(found, Reader(opened, SECRET, False), withheld=1, shown=shown)
-    assert [one["rank"] for one in told["neighbours"]] == list(range(1, len(shown) + 1))
+def test_a_withheld_case_is_in_no_count_and_another_takes_its_place(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the two nearest were the query's own picture under other names."""
+    engine = app.extensions["likewise.service"].live.current().engine
+    before = engine.query_case("film000", Question(k=4, match_view=False))
+    second = before.neighbours[1]
+    monkeypatch.setattr("web.question.IDENTICAL", second.similarity)
+    token = CaseRef(engine.snapshot.manifest.name, "xray", engine.archives["xray"].row_of("film000")).token(SECRET)
+    asked = client_of(app).post(
+        f"/api/v1/cases/{token}/queries", json={"k": 4, "view": "any"}, headers=headers(), base_url=BASE
+    )
+    told = asked.get_json()["answer"]
+    assert before.own_pictures == ()
+    assert told["withheld"] >= 2
+    assert len(told["neighbours"]) == 4
+    assert [one["rank"] for one in told["neighbours"]] == [1, 2, 3, 4]
+    assert told["neighbours"][0]["similarity"] == pytest.approx(before.neighbours[2].similarity)
+    patients = {before.neighbours[place].case.patient_id for place in (0, 1)}
+    catalogue = engine.snapshot.catalogue
+    theirs = sum(catalogue.case("xray", row).patient_id in patients for row in range(catalogue.count("xray")))
+    assert told["eligible"] == before.eligible - theirs
     for name, summary in told["outcomes"].items():
-        assert summary["asked"] == len(shown) == found.outcomes[name].asked - 1
+        assert summary["asked"] == 4
         assert summary["known"] == sum(one["outcome"][name]["state"] != "not_recorded" for one in told["neighbours"])
+    for one in told["concentrations"]:
+        assert one["neighbours"] <= 4

@@ -6,11 +6,8 @@ from typing import Any
 
 from index.case import Case
 from index.manifest import IndexManifest
-from search import warnings
 from search.answer import Answer, summary_json
 from search.neighbour import Neighbour
-from search.outcomes import OutcomeSummary, summarise
-from search.warnings import ReaderWarning
 from web.live import Opened
 from web.refs import CaseRef
 
@@ -23,9 +20,6 @@ SHOWN = {
 }
 
 
-OF_OUTCOMES = ("few-known", "negatives-without-outcomes")  # warnings that count the neighbours shown
-
-
 @dataclasses.dataclass(frozen=True)
 class Reader:
     """For whom a document is made."""
@@ -35,9 +29,7 @@ class Reader:
     sees_identifiers: bool  # a researcher
 
 
-def answer_document(answer: Answer, reader: Reader, *, withheld: int, shown: list[Neighbour]) -> dict[str, Any]:
-    """`withheld` neighbours are the query's own film by all likelihood: they are not shown, and no count tells of them."""
-    outcomes, told = _of_those_shown(answer, shown)
+def answer_document(answer: Answer, reader: Reader) -> dict[str, Any]:
     manifest = reader.opened.engine.snapshot.manifest
     scans = answer.scans
     return {
@@ -51,27 +43,15 @@ def answer_document(answer: Answer, reader: Reader, *, withheld: int, shown: lis
             "frames": 1 if answer.kind == "xray" else None,  # of a volume the frames' own document tells
         },
         "eligible": answer.eligible,
-        "withheld": withheld,
+        "withheld": len(answer.own_pictures),
         "sites_left_out": [reader.opened.sites.get(site, "another site") for site in answer.sites_left_out],
-        "neighbours": [{**_neighbour(one, reader), "rank": rank} for rank, one in enumerate(shown, start=1)],
-        "outcomes": {name: summary_json(summary) for name, summary in outcomes.items()},
+        "neighbours": [_neighbour(one, reader) for one in answer.neighbours],
+        "outcomes": {name: summary_json(summary) for name, summary in answer.outcomes.items()},
         "concentrations": [
             _concentration(dataclasses.asdict(one), one.suspicious, reader) for one in answer.concentrations
         ],
-        "warnings": [{"code": warning.code, "message": warning.message} for warning in told],
+        "warnings": [{"code": warning.code, "message": warning.message} for warning in answer.warnings],
     }
-
-
-def _of_those_shown(
-    answer: Answer, shown: list[Neighbour]
-) -> tuple[dict[str, OutcomeSummary], tuple[ReaderWarning, ...]]:
-    """Outcomes and warnings among the neighbours shown: the search's own, unless some of its neighbours are withheld."""
-    if len(shown) == len(answer.neighbours):
-        return dict(answer.outcomes), tuple(answer.warnings)
-    found = [one.case.outcome for one in shown]
-    outcomes = {name: summarise(found, one.endpoint, one.archive) for name, one in answer.outcomes.items()}
-    kept = tuple(warning for warning in answer.warnings if warning.code not in OF_OUTCOMES)
-    return outcomes, (*kept, *warnings.of_outcomes(shown, outcomes.values(), wanted=len(shown)))
 
 
 def snapshot_document(manifest: IndexManifest) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from embed.scan import Scan, ScanError
 from index.archive_files import is_remote
 from index.case import Case
 from index.snapshot import SnapshotError
-from search.answer import Answer, Question
+from search.answer import Question
 from search.concentration import NOT_RECORDED
 from web import problems
 from web.audit import AuditLog
@@ -36,10 +36,6 @@ from web.stages import Stages
 
 DECODER = "embed.frames:answer"  # by name, so that no decoder is loaded here
 THREADS = 4  # queries worked on at a time that nobody waits for
-# Similarity from which a hit is withheld from clinicians as the query's own film. No two people's films are that alike: of Hannover's the
-# nearest are at 0.63 (tests/test_hannover.py), of virtual patients of one CT at 0.88. A net below `embed.copies`, which knows copies that
-# were compressed or cropped: of those this would miss all (JPEG quality 60: 0.88 in the median of 21 films).
-IDENTICAL = 0.995
 OVER = "this question is over: scans are held for a few minutes only; send it again"
 log = logging.getLogger("likewise.service")
 
@@ -282,14 +278,8 @@ class Service:
             else:
                 _require_own_site(query.scans, question, opened)
                 found = engine.query(query.scans, question)
-        withheld = _own_pictures(found, opened) if not question.include_own else ()
-        shown = list(found.neighbours)
-        if not reader.sees_identifiers:
-            alike = tuple(one.case.case_id for one in shown if one.similarity >= IDENTICAL)
-            withheld += alike
-            shown = [one for one in shown if one.case.case_id not in alike]
-        document = answer_document(found, reader, withheld=len(withheld), shown=shown)
-        return Shown(document, opened, tuple(one.case.case_id for one in shown), withheld)
+        shown = tuple(one.case.case_id for one in found.neighbours)
+        return Shown(answer_document(found, reader), opened, shown, found.own_pictures)
 
     def _of_this_site(self, question: Question, opened: Opened, kind: str) -> Question:
         """An upload is of the server's own hospital, unless the question says of which it is."""
@@ -366,16 +356,6 @@ def _tried(task: Callable[[], None]) -> None:
         task()
     except Exception as error:
         log.error("a task of the timer failed", exc_info=error)
-
-
-def _own_pictures(found: Answer, opened: Opened) -> tuple[str, ...]:
-    """The `case_id`s that the answer leaves out as the query's very picture, or a copy of it, of whom nobody named."""
-    if not {"archived-picture", "near-copy"} & {warning.code for warning in found.warnings}:
-        return ()
-    archive, scans = opened.engine.archives[found.kind], found.scans
-    same = [archive.same_picture(scan) | archive.copies_of(scan) for scan in scans]
-    rows = np.any(same, axis=0) & opened.engine.rows_where(found.kind, None)
-    return tuple(str(case_id) for case_id in archive.case_ids[rows])
 
 
 def _require_own_site(scans: Sequence[Scan], question: Question, opened: Opened) -> None:

@@ -1,6 +1,7 @@
 """What people do on the page, and what they see, as tests say it."""
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.web_app import film
@@ -48,6 +49,15 @@ def grey_levels(page: "Page", pane: int = 0) -> list[int]:
         return Array.from(row).filter((_, n) => n % 40 === 0) }""",
         pane,
     )
+    return levels
+
+
+def levels_when(page: "Page", wanted: Callable[[list[int]], bool]) -> list[int]:
+    """What `grey_levels` are as soon as they are what is wanted, the next frame being drawn some time after a click."""
+    deadline = time.monotonic() + 30
+    while not wanted(levels := grey_levels(page)):
+        assert time.monotonic() < deadline, "the picture never came to look as wanted"
+        page.wait_for_timeout(20)
     return levels
 
 

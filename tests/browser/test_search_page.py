@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.browser.conftest import PHONE, SOFTWARE, WIDE
-from tests.browser.steps import answered, grey_levels, open_viewer, send, until, violations, watch_parts
+from tests.browser.steps import answered, grey_levels, levels_when, open_viewer, send, until, violations, watch_parts
 from tests.films import phantom, png_bytes
 from tests.web_app import film
 
@@ -240,7 +240,7 @@ def test_a_share_has_its_interval_its_denominator_and_the_archive_beside_it(page
 
 def test_warnings_stand_before_the_answer_and_what_was_withheld_is_told(page: "Page") -> None:
     def change(told: dict[str, Any]) -> None:
-        told["answer"].update(warnings=[{"code": "unlike-archive", "message": "<b>The query is unlike the archive.</b>"}], withheld=1)  # fmt: skip
+        told["answer"].update(warnings=[{"code": "unlike-archive", "message": "<b>This scan is unlike the archive.</b>"}], withheld=1)  # fmt: skip
 
     change_answers(page, change)
     send(page)
@@ -248,7 +248,7 @@ def test_warnings_stand_before_the_answer_and_what_was_withheld_is_told(page: "P
     warnings = page.locator(".warnings")
     assert "reasons" in warnings.inner_text()
     assert "1 case left out for being almost this very picture" in warnings.inner_text()
-    assert "<b>The query is unlike the archive.</b>" in warnings.inner_text()  # as text, not as markup
+    assert "<b>This scan is unlike the archive.</b>" in warnings.inner_text()  # as text, not as markup
     above = page.evaluate("document.querySelector('.warnings').getBoundingClientRect().bottom <= document.querySelector('.outcome-panel').getBoundingClientRect().top")  # fmt: skip
     assert above
 
@@ -325,17 +325,12 @@ def test_the_viewer_shows_pixels_that_change_with_the_window_and_invert(page: "P
     page.mouse.down()
     page.mouse.move(x + 60, y + 80, steps=5)
     page.mouse.up()
-    page.wait_for_timeout(300)
-    windowed = grey_levels(page)
-    assert windowed != before
+    levels_when(page, lambda levels: levels != before)
     page.get_by_role("button", name="Reset").click()
-    page.wait_for_timeout(300)
-    assert grey_levels(page) == before
+    levels_when(page, lambda levels: levels == before)
     page.get_by_role("button", name="Invert").click()
-    page.wait_for_timeout(300)
-    inverted = grey_levels(page)
     middle = range(len(before) // 3, 2 * len(before) // 3)
-    assert all(abs(255 - before[n] - inverted[n]) <= 3 for n in middle)
+    levels_when(page, lambda inverted: all(abs(255 - before[n] - inverted[n]) <= 3 for n in middle))
 
 
 def ct(page: "Page", slices: dict[str, int]) -> None:
@@ -399,8 +394,7 @@ def test_without_webgl_the_processor_draws(chromium: str, browser: "Browser", si
     before = grey_levels(page)
     assert len(set(before)) > 10
     page.get_by_role("button", name="Invert").click()
-    page.wait_for_timeout(300)
-    assert grey_levels(page) != before
+    levels_when(page, lambda levels: levels != before)
     made.close()
 
 
