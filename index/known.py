@@ -142,7 +142,7 @@ class Known:
     def outcome(self, place: Place) -> Reading | Rejected:
         """Raises KeyError or OSError where the source is damaged."""
         source, row = self._source(place), place[1]
-        told = source.table.seen(row).outcome
+        told = source.table.outcome(row)
         return Reading(told, source.signature(row), source.preview(row)) if isinstance(told, Facts) else told
 
     def reading(self, place: Place) -> Reading:

@@ -135,7 +135,7 @@ class ReadingTable:
             table = file.read(columns=[name for name in SCHEMA.names if name not in LONG])
         self._columns = {name: table.column(name).combine_chunks() for name in table.schema.names}
         self._places = {case_id: place for place, case_id in enumerate(table.column("case_id").to_pylist())}
-        self._held: dict[int, pa.Table] = {}
+        self._held: dict[int, dict[str, list[Any]]] = {}
         self._blocks: dict[str, tuple[int, list[Any]]] = {}  # of each short column the one that was asked last
 
     def __len__(self) -> int:
@@ -157,18 +157,18 @@ class ReadingTable:
             while len(self._held) >= GROUPS_HELD:
                 del self._held[next(iter(self._held))]
             with pq.ParquetFile(self._path) as file:
-                self._held[group] = file.read_row_group(group, columns=list(LONG))
-        return self._held[group].column(name)[place - self._starts[group]].as_py()
+                self._held[group] = file.read_row_group(group, columns=list(LONG)).to_pydict()
+        return self._held[group][name][place - self._starts[group]]
+
+    def outcome(self, place: int) -> Facts | Rejected:
+        facts = self.at(place, "facts")
+        if facts:
+            return Facts.from_json(facts)
+        return Rejected(*(self.at(place, name) for name in ("case_id", "file", "reason", "message")))
 
     def seen(self, place: int) -> Seen:
-        facts = self.at(place, "facts")
-        outcome: Facts | Rejected = (
-            Facts.from_json(facts)
-            if facts
-            else Rejected(*(self.at(place, name) for name in ("case_id", "file", "reason", "message")))
-        )
         case_id, stamp, record, file = (self.at(place, name) for name in ("case_id", "stamp", "record", "file"))
-        return Seen(case_id, stamp, record, outcome, file or "")
+        return Seen(case_id, stamp, record, self.outcome(place), file or "")
 
     def release(self) -> None:
         """Forget what was held; it is read again when it is wanted."""

@@ -120,7 +120,9 @@ class SnapshotWriter:
         with _writing(self.folder):
             self.folder.mkdir(parents=True)
             self._previews = sqlite3.connect(self.folder / PREVIEWS)
-            self._previews.execute("CREATE TABLE previews (case_id TEXT PRIMARY KEY, jpeg BLOB NOT NULL) WITHOUT ROWID")
+            # previews have some thousand bytes: in small pages, or in the key's own tree, they take up to three times their room
+            self._previews.execute("PRAGMA page_size = 16384")
+            self._previews.execute("CREATE TABLE previews (case_id TEXT PRIMARY KEY, jpeg BLOB NOT NULL)")
             self._arrived = (self.folder / ARRIVED).open("wb")  # signatures as they come; sorted at the end
             self._readings = pq.ParquetWriter(self.folder / ARRIVED_READINGS, SCHEMA)
 

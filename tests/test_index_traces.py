@@ -68,7 +68,7 @@ def test_a_short_name_counts_only_where_it_says_whose_a_row_is(
 
 def test_ids_in_a_database_and_signatures_in_any_file_are_found(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "previews.sqlite") as connection:
-        connection.execute("CREATE TABLE previews (case_id TEXT PRIMARY KEY, jpeg BLOB NOT NULL) WITHOUT ROWID")
+        connection.execute("CREATE TABLE previews (case_id TEXT PRIMARY KEY, jpeg BLOB NOT NULL)")
         connection.execute("INSERT INTO previews VALUES ('1.2.840.5', x'ffd8')")
     connection.close()
     (tmp_path / "signatures.npy").write_bytes(b"x" * (2**22 - 3) + b"SIGNATURE" + b"y" * 9)  # across two blocks
