@@ -503,6 +503,4 @@ def test_print_leaves_out_what_only_a_screen_needs(page: "Page") -> None:
     assert page.locator(".result-actions").is_hidden()
     assert "Research use only" in page.locator(".print-only").inner_text()
     assert page.locator(".card").count() == 6
-    assert page.locator(".card img").evaluate_all(
-        "pictures => pictures.every(one => one.complete && one.naturalWidth > 0)"
-    )
+    until(page, "Array.from(document.querySelectorAll('.card img')).every(one => one.complete && one.naturalWidth > 0)")
