@@ -4,7 +4,6 @@ On Linux they are an anonymous file (memfd_create(2)): it is memory, has no name
 nobody holds it. Elsewhere, or where other processes may not look into this one, they are sent.
 """
 
-import mmap
 import os
 import weakref
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ class SharedBytes:
         """Raises OSError."""
         self.size = 0
         self._here = bytearray()
-        self._view: mmap.mmap | None = None
         self._fd = os.memfd_create("upload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING) if HAS_MEMFD else -1
         if HAS_MEMFD:
             weakref.finalize(self, os.close, self._fd)
@@ -50,11 +48,16 @@ class SharedBytes:
         return self
 
     def read(self, start: int, count: int) -> bytes:
-        """A copy of `count` bytes, or of those that there are."""
+        """A copy of `count` bytes, or of those that there are. Raises OSError."""
         count = max(0, min(count, self.size - start))
-        if self._view is not None:
-            return self._view[start : start + count]
-        return os.pread(self._fd, count, start) if self._fd >= 0 else bytes(self._here[start : start + count])
+        if self._fd < 0:
+            return bytes(self._here[start : start + count])
+        data = os.pread(
+            self._fd, count, start
+        )  # faster than from mapped memory, whose pages would have to be faulted in
+        while len(data) < count:  # one call reads 2 GB at most
+            data += os.pread(self._fd, count - len(data), start + len(data))
+        return data
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For another process of ours: where it lies, or all of it."""
@@ -66,13 +69,8 @@ class SharedBytes:
 def _opened(path: str, size: int) -> SharedBytes:
     """As another process has it, which holds it until its answer is there."""
     found = SharedBytes.__new__(SharedBytes)
-    found.size, found._here, found._fd, found._view = size, bytearray(), -1, None
-    if size:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            found._view = mmap.mmap(fd, size, prot=mmap.PROT_READ)
-        finally:
-            os.close(fd)
+    found.size, found._here, found._fd = size, bytearray(), os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    weakref.finalize(found, os.close, found._fd)
     return found
 
 

@@ -4,8 +4,10 @@ What passes between it and `embed.sandbox` is a pickle after its length.
 """
 
 import contextlib
+import ctypes
 import os
 import pickle
+import select
 import signal
 import sys
 import traceback
@@ -21,6 +23,7 @@ if sys.platform != "win32":
 TOO_MUCH_MEMORY = "too-much-memory"
 OPENCV_NO_MEMORY = -4  # cv2.error.code, cv::Error::StsNoMem
 LENGTH_BYTES = 8  # of a message's length, big-endian
+IDLE_SECONDS = 60  # after which what scans have left in the heap is given back to the system, which wipes it
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -35,9 +38,21 @@ def serve(memory_bytes: int) -> NoReturn:
         functions: list[Callable[[Any], Any]] = []
         send(outbox, _answer(lambda first: functions.append(pickle.loads(first)), receive(inbox), memory_bytes))
         while True:
+            _rest(inbox.fileno())
             send(outbox, _answer(lambda item: functions[0](pickle.loads(item)), receive(inbox), memory_bytes))
     finally:
         os._exit(1)  # the parent is gone; no thread of a library may hold us back
+
+
+def _rest(inbox: int) -> None:
+    """Wait for the next message; meanwhile nothing of the last scan stays for long, not even in memory that is free."""
+    if sys.platform != "linux":
+        return
+    waiting = select.poll()
+    waiting.register(inbox, select.POLLIN)
+    if not waiting.poll(1000 * IDLE_SECONDS):
+        with contextlib.suppress(AttributeError):  # of musl
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def named(name: str) -> Callable[[Any], Any]:
@@ -58,8 +73,6 @@ def _limit(memory_bytes: int) -> None:
         with contextlib.suppress(ValueError):  # macOS refuses
             resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
     if sys.platform == "linux":
-        import ctypes
-
         # For a decoder that hangs while the parent is killed: the closed pipe alone would never be noticed. The signal
         # comes when the *thread* that started us ends; that is the one that owns us, so it has no further use for us.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

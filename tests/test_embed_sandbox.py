@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from embed.read import read_scan
-from embed.sandbox import AHEAD, IsolatedWorkers
+from embed.sandbox import AHEAD, KEPT_HEAP, IsolatedWorkers
 from embed.scan import ScanError
 from tests.films import dicom_bytes, phantom
 
@@ -217,6 +217,24 @@ def test_ctrl_c_ends_the_parent_at_once_and_is_ignored_by_workers() -> None:
         os.killpg(parent.pid, signal.SIGINT)
         assert "KeyboardInterrupt" in parent.stderr.read()
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps a heap")
+def test_what_scans_left_in_free_memory_is_given_back_by_an_idle_worker() -> None:
+    """40 MB in blocks that are kept when they are freed, since glibc takes each from the heap."""
+    script = (
+        "import os, threading; from pathlib import Path; from embed import worker; worker.IDLE_SECONDS = 0.1\n"
+        "def megabytes(): return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') // 10**6\n"
+        "empty = megabytes(); blocks = [b'x' * 10**7 for _ in range(4)]; del blocks\n"
+        "kept = megabytes() - empty; inbox, outbox = os.pipe()\n"
+        "threading.Timer(1.0, os.write, (outbox, b'next')).start(); worker._rest(inbox); print(kept, megabytes() - empty)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=os.environ | KEPT_HEAP, stdout=subprocess.PIPE, check=True
+    )
+    kept, left = map(int, told.stdout.split())
+    assert kept >= 35
+    assert left <= 5
 
 
 def test_a_film_is_read(tmp_path: Path) -> None:
