@@ -13,6 +13,7 @@ import random
 import re
 import socket
 import struct
+import threading
 import time
 import zlib
 from collections import Counter
@@ -25,6 +26,8 @@ import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.unreader import SocketUnreader
 from werkzeug.exceptions import RequestTimeout
 
 from tests.archives import change_cells, table_archive
@@ -221,6 +224,45 @@ def test_a_body_that_stops_coming_is_given_up() -> None:
         assert body.readline() == b"a part\n" and body.read(10) == b", and then"
         with pytest.raises(RequestTimeout, match="too slowly"):
             body.read(1)
+
+
+def test_a_body_is_read_straight_into_memory_and_what_follows_it_is_left() -> None:
+    sent = random.Random(3).randbytes(3_000_000)
+    following = b"GET / HTTP/1.1\r\n"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        unreader = SocketUnreader(ours)
+        unreader.unread(sent[:1000])  # what came with the headers
+        body = Body(LengthReader(unreader, len(sent)))
+        client = threading.Thread(target=theirs.sendall, args=(sent[1000:] + following,))
+        client.start()
+        patient, room, got = PatientInput(body, ours, seconds=20), bytearray(700_000), bytearray()
+        while count := patient.readinto(memoryview(room)):
+            got += room[:count]
+        client.join()
+        assert got == sent
+        assert ours.recv(100) == following
+
+
+def test_a_body_behind_which_the_next_request_came_at_once_is_not_read_too_far() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        unreader = SocketUnreader(ours)
+        unreader.unread(b"bodyGET / HTTP/1.1")
+        patient, room = PatientInput(Body(LengthReader(unreader, 4)), ours), bytearray(100)
+        assert patient.readinto(memoryview(room)) == 4 and room[:4] == b"body"
+        assert patient.readinto(memoryview(room)) == 0
+        assert unreader.take_buffered() == b"GET / HTTP/1.1"
+
+
+def test_a_body_read_straight_into_memory_has_to_come_at_a_pace() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        body = Body(LengthReader(SocketUnreader(ours), 100))
+        theirs.sendall(b"a part")
+        with pytest.raises(RequestTimeout, match="too slowly"):
+            PatientInput(body, ours, seconds=0.3).readinto(memoryview(bytearray(100)))
+        assert body.failed  # the connection is not used again
 
 
 def test_slow_headers_hold_no_thread(server: Server) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
+from gunicorn.http.body import LengthReader
 from werkzeug.exceptions import RequestTimeout
 
 HEADER_SECONDS = 15.0  # for a request's line and headers, from its first byte
@@ -91,6 +92,33 @@ class PatientInput:
                 break
             wanted -= asked if wanted > 0 else 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def readinto(self, room: memoryview) -> int:
+        """Fills `room`, or a piece of it, from the connection itself: gunicorn (27.0) would copy each byte six times on its way."""
+        reader = getattr(self._body, "reader", None)
+        if not isinstance(reader, LengthReader) or self._body.buf.tell():  # type: ignore[attr-defined]
+            data = self.read(len(room))
+            room[: len(data)] = data
+            return len(data)
+        count = min(len(room), reader.length, PIECE_BYTES)
+        held = reader.unreader.take_buffered() if count else b""  # what came with the headers
+        done = min(len(held), count)
+        room[:done] = held[:done]
+        if held[done:]:
+            reader.unreader.unread(held[done:])
+        try:
+            with PATIENCE.for_seconds(self._connection, self._seconds) as turn:
+                while done < count and (got := self._connection.recv_into(room[done:count])):
+                    done += got
+        except OSError:
+            self._body.failed = True  # type: ignore[attr-defined]
+            if not turn.is_late:
+                raise
+        reader.length -= done
+        if turn.is_late:
+            self._body.failed = True  # type: ignore[attr-defined]
+            raise RequestTimeout(TOO_SLOW)
+        return done
 
     def readline(self, size: int | None = None) -> bytes:
         return self._within_time(self._body.readline, PIECE_BYTES if size is None or size < 0 else size)
