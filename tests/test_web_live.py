@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from examples.client import Client, Problem
@@ -265,17 +266,16 @@ def test_a_server_ends_with_its_decoders(index: Path, tmp_path: Path) -> None:
     with server(index, tmp_path) as (port, process):
         body = multipart([("x", film())], {})
         assert request(port, "POST", "/api/v1/queries", body, {"Content-Type": MULTIPART})[0] == 201
-        family = children_of(process.pid)
+        family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 3  # the worker and its decoders
-    wait_until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in family))  # fmt: skip
+    wait_until(lambda: not any(is_alive(one) for one in family))
 
 
-def children_of(pid: int) -> set[int]:
-    found: set[int] = set()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found |= {child} | children_of(child)
-    return found
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_one_person_is_served_by_one_command(index: Path, tmp_path: Path) -> None:
