@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from index.manifest import IndexManifest
 from search.study_plan import QuerySource, StudyPlan
 
-KINDS = {"xray": "chest radiographs", "ct": "chest CT scans", "mr": "chest MR scans"}
+KINDS = {"xray": "chest radiograph", "ct": "chest CT scan", "mri": "chest MR scan"}
 UNKNOWN = "unknown"  # the code's version in a manifest, where the build could not tell
 
 
@@ -36,11 +36,11 @@ def methods_paragraph(told: Told) -> str:
 
 
 def _archive(told: Told) -> list[str]:
-    manifest, kind = told.manifest, _kind(told)
+    manifest = told.manifest
     cohorts = " and ".join(sorted(manifest.cohorts))
     code = "" if manifest.code_version == UNKNOWN else f" {manifest.code_version}"
     found = [
-        f"Neighbours were sought among {told.eligible:,} {kind} of {told.eligible_patients:,} patients of {cohorts} "
+        f"Neighbours were sought among {_scans(told.eligible, told)} of {_count(told.eligible_patients, 'patient')} of {cohorts} "
         f"(Likewise{code}, index snapshot {manifest.name})."
     ]
     if told.plan.where:
@@ -57,7 +57,8 @@ def _queries(told: Told) -> list[str]:
         QuerySource.TABLE: "listed in a table",
         QuerySource.SCANS: "named one by one",
     }[plan.source]
-    found = [f"The queries were {told.asked:,} {_kind(told)} {origin}."]
+    verb = "query was" if told.asked == 1 else "queries were"
+    found = [f"The {verb} {_scans(told.asked, told)} {origin}."]
     if told.unasked:
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in told.unasked.items())
         found.append(f"A further {sum(told.unasked.values()):,} could not be asked: {reasons}.")
@@ -66,12 +67,17 @@ def _queries(told: Told) -> list[str]:
 
 def _search(told: Told) -> list[str]:
     manifest = told.manifest
+    others = "patient was" if told.k == 1 else "patients were"
     return [
         f"Each scan was represented by a unit vector of {manifest.dim} dimensions (encoder {manifest.fingerprint}), centred on the "
         "archive's mean; similarity is the cosine of two such vectors.",
-        f"For each query the {told.k:,} most similar other patients were found by exact search, each patient counted once by their most "
-        f"similar scan, ties broken by case identifier; this gave {told.neighbours:,} pairs"
-        + (f", with fewer than {told.k:,} neighbours for {told.fewer:,} queries." if told.fewer else "."),
+        f"For each query the {told.k:,} most similar other {others} found by exact search, each patient counted once by their most "
+        f"similar scan, ties broken by case identifier; this gave {_count(told.neighbours, 'pair')}"
+        + (
+            f", with fewer than {told.k:,} neighbours for {_count(told.fewer, 'query', 'queries')}."
+            if told.fewer
+            else "."
+        ),
     ]
 
 
@@ -96,8 +102,12 @@ def _exclusions(told: Told) -> list[str]:
     return found
 
 
-def _kind(told: Told) -> str:
-    return KINDS.get(told.plan.kind, f"{told.plan.kind} scans")
+def _scans(number: int, told: Told) -> str:
+    return _count(number, KINDS.get(told.plan.kind, f"{told.plan.kind} scan"))
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def _listed(parts: list[str]) -> str:
