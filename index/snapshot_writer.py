@@ -120,8 +120,7 @@ class SnapshotWriter:
         with _writing(self.folder):
             self.folder.mkdir(parents=True)
             self._previews = sqlite3.connect(self.folder / PREVIEWS)
-            # previews have some thousand bytes: in small pages, or in the key's own tree, they take up to three times their room
-            self._previews.execute("PRAGMA page_size = 16384")
+            # not WITHOUT ROWID: in the key's own tree small previews take three times their room, those of films a tenth more
             self._previews.execute("CREATE TABLE previews (case_id TEXT PRIMARY KEY, jpeg BLOB NOT NULL)")
             self._arrived = (self.folder / ARRIVED).open("wb")  # signatures as they come; sorted at the end
             self._readings = pq.ParquetWriter(self.folder / ARRIVED_READINGS, SCHEMA)
