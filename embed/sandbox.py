@@ -35,7 +35,7 @@ BOOT = "import sys; sys.path[:] = sys.argv[2:]; from embed.worker import serve; 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
 )
-# glibc gives large blocks back at once, and the next scan faults their pages in again: a tenth to a third of a film's time. A worker
+# glibc gives large blocks back at once, and the next scan faults their pages in again, which large films feel most. A worker
 # keeps some of its heap instead, until it has been idle for a while (`embed.worker.IDLE_SECONDS`).
 KEPT_HEAP = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**27)}
 

@@ -52,11 +52,13 @@ class SharedBytes:
         count = max(0, min(count, self.size - start))
         if self._fd < 0:
             return bytes(self._here[start : start + count])
-        data = os.pread(
-            self._fd, count, start
-        )  # faster than from mapped memory, whose pages would have to be faulted in
+        # not mapped: its pages would have to be faulted in one by one
+        data = os.pread(self._fd, count, start)
         while len(data) < count:  # one call reads 2 GB at most
-            data += os.pread(self._fd, count - len(data), start + len(data))
+            more = os.pread(self._fd, count - len(data), start + len(data))
+            if not more:
+                raise OSError(f"an upload in memory ends after {start + len(data):,} of {self.size:,} bytes")
+            data += more
         return data
 
     def __reduce__(self) -> tuple[Any, ...]:

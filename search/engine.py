@@ -149,8 +149,9 @@ class SearchEngine:
         matched = [base & archive.of_view(view) if question.match_view and view else base for view in query.views]
         nearest, ranked = self._search(query, matched, k)
         own_pictures = [] if question.include_own else np.flatnonzero(query.unnamed).tolist()
-        while question.own_from is not None and ranked and ranked[0][0] >= question.own_from:
-            rows = [row for similarity, row in ranked if similarity >= question.own_from]
+        own_from = np.inf if question.include_own or question.own_from is None else question.own_from
+        while ranked and ranked[0][0] >= own_from:
+            rows = [row for similarity, row in ranked if similarity >= own_from]
             own_pictures += rows
             strangers &= ~archive.of_patients(archive.patients[rows])
             matched = [allowed & strangers for allowed in matched]

@@ -116,6 +116,22 @@ def test_the_patient_of_an_archived_film_that_the_query_is_a_copy_of_is_left_out
     assert any("2 archived films look like copies" in message for message in messages(pair))
 
 
+def test_a_copy_of_a_withdrawn_patients_film_is_not_told_of(engine: SearchEngine, films: list[Path]) -> None:
+    class Withdrawn:
+        def covers(self, patient_id: str) -> bool:
+            return patient_id == "p02"
+
+        def changed(self) -> bool:
+            return False
+
+    copy = copy_of(films[4], engine)
+    without = SearchEngine(engine.snapshot, engine.encoder, deny_list=Withdrawn())
+    answer = without.query([copy], Question(k=11))
+    assert not any("copy" in message for message in messages(answer))
+    assert answer.own_pictures == ()
+    assert len(engine.query([copy], Question(k=12)).own_pictures) == 1
+
+
 def test_a_copy_is_not_told_of_where_the_patient_is_known(engine: SearchEngine, films: list[Path]) -> None:
     by_name = engine.query([copy_of(films[4], engine)], Question(k=5, patient_id="p02"))
     itself = engine.query([read_scan(films[4], side=engine.encoder.side)], Question(k=5))
