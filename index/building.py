@@ -155,7 +155,7 @@ class Building:
     def unread(self) -> Iterator[Planned]:
         """The cases whose scans have to be read."""
         self._is_read = True
-        return (planned for planned in self._spool if planned.known is None)
+        return self._spool.unread()
 
     def keep(self, planned: Planned, outcome: Reading | Rejected) -> bool:
         """What reading a case's scan gave: kept at once in memory, and on disk a part at a time; whether that was now."""
@@ -260,7 +260,8 @@ class Building:
                 continue
             outcome = source.outcome(place)
             if isinstance(outcome, Reading):
-                writer.add(planned.case, self._seen(planned, outcome.facts), outcome)
+                seen = self._seen(planned, outcome.facts, source.at(place, "facts"))
+                writer.add(planned.case, seen, outcome)
             else:
                 rejected = Rejected.of(planned.case, outcome.reason, outcome.message)
                 writer.reject(rejected, self._seen(planned, rejected))
@@ -268,9 +269,9 @@ class Building:
         self._build = replace(self._build, excluded=excluded, seen=seen_now)
 
     @staticmethod
-    def _seen(planned: Planned, outcome: Facts | Rejected) -> Seen:
+    def _seen(planned: Planned, outcome: Facts | Rejected, facts: str = "") -> Seen:
         case = planned.case
-        return Seen(case.case_id, planned.stamp, planned.record, outcome, case.files[0])
+        return Seen(case.case_id, planned.stamp, planned.record, outcome, case.files[0], facts)
 
     def _check_counts(self, writer: SnapshotWriter) -> None:
         if not writer.indexed:

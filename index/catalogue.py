@@ -68,6 +68,7 @@ class Catalogue:
         self._table = table
         self.endpoints = tuple(endpoints)
         self._starts = self._first_rows()
+        self._rows: dict[str, dict[str, int]] = {}  # kind -> case_id -> row, once somebody asked
 
     @classmethod
     def build(cls, archived: Iterable[Archived], endpoints: Sequence[Endpoint]) -> "Catalogue":
@@ -125,6 +126,12 @@ class Catalogue:
     def case(self, kind: str, row: int) -> Case:
         start, _ = self._starts[kind]
         return _case(self._table.slice(start + row, 1).to_pylist()[0], self.endpoints)
+
+    def row_of(self, case_id: str, kind: str) -> int | None:
+        """Where a case of that kind is, None where there is none."""
+        if kind not in self._rows:
+            self._rows[kind] = {name: row for row, name in enumerate(self.values("case_id", kind).tolist())}
+        return self._rows[kind].get(case_id)
 
     def where(self, condition: str, kind: str) -> RowNumbers:
         """The rows of `kind` for which an SQL condition over the columns holds, rising.

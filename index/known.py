@@ -1,8 +1,7 @@
 """What is known already: the readings of the published snapshot and of finished parts, found by id and stamp or by content."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from index.case import Rejected
 from index.parts import READINGS as PART_READINGS
 from index.parts import SIGNATURES
+from index.preview_file import PreviewFile
 from index.readings import PASSING_REASONS, Facts, Reading, ReadingTable, Seen
 from index.snapshot import READINGS, Snapshot
 
@@ -31,9 +31,9 @@ class _Source(Protocol):
 
 
 class _Published:
-    """A snapshot's readings, its previews through one connection."""
+    """A snapshot's readings, its previews by kind."""
 
-    def __init__(self, snapshot: Snapshot, previews: sqlite3.Connection) -> None:
+    def __init__(self, snapshot: Snapshot, previews: Mapping[str, PreviewFile]) -> None:
         self.table = ReadingTable(snapshot.checked(READINGS))
         self._rows = {kind: snapshot.signatures(kind) for kind in snapshot.manifest.cases}
         self._previews = previews
@@ -43,9 +43,7 @@ class _Published:
         return np.asarray(rows[self.table.at(place, "row")])
 
     def preview(self, place: int) -> bytes:
-        asked = (self.table.at(place, "case_id"),)
-        found = self._previews.execute("SELECT jpeg FROM previews WHERE case_id = ?", asked).fetchone()
-        return bytes(found[0])
+        return self._previews[self.table.at(place, "kind")].at(self.table.at(place, "row"))
 
     def release(self) -> None:
         self.table.release()
@@ -171,8 +169,8 @@ def open_known(snapshot: Snapshot | None, parts: list[Path]) -> Iterator[Known]:
         yield known
         known.forget()
         return
-    previews = snapshot.checked("previews.sqlite").resolve().as_uri()
-    with closing(sqlite3.connect(f"{previews}?mode=ro", uri=True)) as connection:
-        known = Known([_Published(snapshot, connection), *sources])
+    with ExitStack() as stack:
+        previews = {kind: stack.enter_context(closing(snapshot.previews(kind))) for kind in snapshot.manifest.cases}
+        known = Known([_Published(snapshot, previews), *sources])
         yield known
         known.forget()

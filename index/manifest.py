@@ -8,7 +8,7 @@ from typing import Any
 
 from index.case import Endpoint
 
-FORMAT = 2
+FORMAT = 3
 TEXTS = ("name", "created", "encoder", "fingerprint", "store", "exclusions", "denied", "code_version")
 NUMBERS = ("dim", "patients", "seen", "excluded", "format")
 TABLES = {

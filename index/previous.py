@@ -44,8 +44,7 @@ def open_earlier(index: Path) -> Earlier:
 def open_whole(folder: Path) -> Snapshot:
     """The snapshot without its stores, every file of it checked. Raises `SnapshotError`."""
     snapshot = open_snapshot(folder, to_search=False)
-    for name in snapshot.manifest.files:
-        snapshot.checked(name)
+    snapshot.check_all()
     return snapshot
 
 

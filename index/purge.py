@@ -21,7 +21,7 @@ from index.proof import sha256_of, signed
 from index.readings import Facts, ReadingTable
 from index.retention import Held, held
 from index.snapshot import CURRENT, READINGS, SNAPSHOTS, Snapshot, SnapshotError, open_snapshot
-from index.snapshot_writer import REJECTED, Build, SnapshotWriter, make_current, new_name, prepare_index_folder, sweep
+from index.snapshot_writer import REJECTED, Build, SnapshotWriter, make_current, name_after, prepare_index_folder, sweep
 from index.traces import LONG_NAME, Traces, parts_of
 
 
@@ -191,7 +191,7 @@ def _rewrite(index: Path, one: Held, denied: DenyList, removed: _Removed) -> Rew
             f"could not be read, so that nobody can say who is in it, and was removed ({error})",
             is_unread=True,
         )
-    name = new_name(one.path.name.partition("-")[0])
+    name = name_after(one.path.name)
     writer = SnapshotWriter(index, old.manifest.endpoints, name=name)
     try:
         cases, rejected = _copy(old, writer, Exclusions(denied=denied), removed)

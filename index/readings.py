@@ -105,6 +105,7 @@ class Seen:
     record: str
     outcome: Facts | Rejected
     file: str = field(default="", repr=False)  # the first of its files
+    facts: str = field(default="", repr=False, compare=False)  # as JSON, where they were read so
 
 
 def table_of(seen: Iterable[tuple[Seen, int | None]]) -> pa.Table:
@@ -116,7 +117,7 @@ def _row(seen: Seen, row: int | None) -> dict[str, Any]:
     told: dict[str, Any] = {"case_id": seen.case_id, "stamp": seen.stamp, "record": seen.record, "row": row}
     told["file"] = seen.file
     if isinstance(seen.outcome, Facts):
-        return told | {"kind": seen.outcome.kind, "facts": seen.outcome.to_json()}
+        return told | {"kind": seen.outcome.kind, "facts": seen.facts or seen.outcome.to_json()}
     rejected = seen.outcome
     return told | {"reason": rejected.reason, "message": rejected.message, "file": rejected.file}
 
@@ -167,8 +168,9 @@ class ReadingTable:
         return Rejected(*(self.at(place, name) for name in ("case_id", "file", "reason", "message")))
 
     def seen(self, place: int) -> Seen:
-        case_id, stamp, record, file = (self.at(place, name) for name in ("case_id", "stamp", "record", "file"))
-        return Seen(case_id, stamp, record, self.outcome(place), file or "")
+        names = ("case_id", "stamp", "record", "file", "facts")
+        case_id, stamp, record, file, facts = (self.at(place, name) for name in names)
+        return Seen(case_id, stamp, record, self.outcome(place), file or "", facts or "")
 
     def release(self) -> None:
         """Forget what was held; it is read again when it is wanted."""

@@ -1,8 +1,8 @@
 """A built index on disk, opened by whoever searches. Nothing is parsed before its hash agrees with the manifest."""
 
 import hashlib
-import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import pyarrow as pa
 from index.catalogue import Catalogue
 from index.manifest import IndexManifest, ManifestError
 from index.owners import not_let_in
+from index.preview_file import PLACES, PREVIEWS, PreviewFile
 from index.rows_file import RowsFile
 from index.store import VectorStore, file_name, store_class
 from index.transform import Centring
@@ -66,13 +67,20 @@ class Snapshot:
 
     def preview(self, case_id: str) -> bytes | None:
         """A small JPEG of the case, or None. Raises `SnapshotError`."""
-        path = self.checked("previews.sqlite")
+        for kind in self.manifest.cases:
+            row = self.catalogue.row_of(case_id, kind)
+            if row is not None:
+                with closing(self.previews(kind)) as previews:
+                    return _read(previews, row, self.path)
+        return None
+
+    def previews(self, kind: str) -> PreviewFile:
+        """Of all cases of a kind, by row; to be closed. Raises `SnapshotError`."""
+        path, places = self.checked(PREVIEWS), self.checked(f"{kind}/{PLACES}")
         try:
-            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-                found = connection.execute("SELECT jpeg FROM previews WHERE case_id = ?", (case_id,)).fetchone()
-        except sqlite3.Error as error:
+            return PreviewFile(path, places)
+        except (OSError, ValueError) as error:
             raise SnapshotError(f"{path}: cannot be read ({error}); rebuild the index") from error
-        return None if found is None else bytes(found[0])
 
     def checked(self, name: str) -> Path:
         """The path of one of the manifest's files, its hash compared before the first use only: these files are too large for every use.
@@ -89,6 +97,12 @@ class Snapshot:
             _require(digest, self.path, name, self.manifest)
             self._whole.add(name)
         return path
+
+    def check_all(self) -> None:
+        """Every file's hash, several at a time. Raises `SnapshotError`."""
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(self.checked, self.manifest.files):
+                pass
 
 
 def open_current(index: Path) -> Snapshot:
@@ -147,14 +161,13 @@ def open_snapshot(folder: Path, *, to_search: bool = True) -> Snapshot:
     return Snapshot(folder, manifest, catalogue, stores, transforms)
 
 
-def verify(folder: Path, *, sample: int = 50) -> Snapshot:
-    """The snapshot, opened; every file has its hash, signatures are unit and finite, and sampled cases find themselves.
-
-    Raises `SnapshotError`.
+def verify(folder: Path, *, sample: int = 50, whole: Iterable[str] = ()) -> Snapshot:
+    """The snapshot, opened; every file has its hash, signatures are unit and finite, and sampled cases find themselves. `whole`: files
+    that were hashed a moment ago. Raises `SnapshotError`.
     """
     snapshot = open_snapshot(folder)
-    for name in snapshot.manifest.files:
-        snapshot.checked(name)
+    snapshot._whole.update(whole)
+    snapshot.check_all()
     for kind, store in snapshot.stores.items():
         rows = snapshot.signature_blocks(kind)
         if rows.shape != (store.count, store.dim) or not all(_are_unit(block) for block in rows):
@@ -170,6 +183,13 @@ def verify(folder: Path, *, sample: int = 50) -> Snapshot:
                 f"{folder / kind}: a case does not find itself; vectors and transform do not belong together; rebuild the index"
             )
     return snapshot
+
+
+def _read(previews: PreviewFile, row: int, folder: Path) -> bytes:
+    try:
+        return previews.at(row)
+    except OSError as error:
+        raise SnapshotError(f"{folder / PREVIEWS}: cannot be read ({error}); rebuild the index") from error
 
 
 def _are_unit(rows: npt.NDArray[np.float32]) -> bool:

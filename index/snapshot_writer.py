@@ -6,7 +6,6 @@ import hashlib
 import json
 import secrets
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,19 +27,14 @@ from index.lock import LOCK
 from index.manifest import IndexManifest
 from index.owners import not_let_in
 from index.parts import PARTS, SIGNATURES, flush_path, flush_tree
+from index.preview_file import PLACES, PREVIEWS, PreviewWriter
 from index.readings import SCHEMA, Reading, Seen, table_of
 from index.rows_file import Rows, RowsFile
 from index.snapshot import ANSWERS, CURRENT, READINGS, SNAPSHOTS, Snapshot, SnapshotError, verify
 from index.store import file_name, store_class
 from index.transform import Centring
 
-MANIFEST, CASES, REJECTED, PREVIEWS, TRANSFORM = (
-    "manifest.json",
-    "cases.parquet",
-    "rejected.parquet",
-    "previews.sqlite",
-    "transform.npz",
-)
+MANIFEST, CASES, REJECTED, TRANSFORM = "manifest.json", "cases.parquet", "rejected.parquet", "transform.npz"
 ARRIVED, ARRIVED_READINGS = "arrived.f32", "arrived.parquet"
 OWNER = ("cohort", "patient_id")
 
@@ -96,9 +90,9 @@ def sweep(index: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def new_name(time: str) -> str:
-    """A snapshot's name: when it was begun, and a few digits of its own."""
-    return f"{time}-{secrets.token_hex(2)}"
+def name_after(old: str) -> str:
+    """The name of a snapshot that takes another's place: it sorts as the other did, though others were begun in the same second."""
+    return f"{'-'.join(old.split('-')[:2])}-{secrets.token_hex(2)}"
 
 
 class SnapshotWriter:
@@ -119,9 +113,7 @@ class SnapshotWriter:
         self._dim = 0
         with _writing(self.folder):
             self.folder.mkdir(parents=True)
-            self._previews = sqlite3.connect(self.folder / PREVIEWS)
-            # not WITHOUT ROWID: in the key's own tree small previews take three times their room, those of films a tenth more
-            self._previews.execute("CREATE TABLE previews (case_id TEXT PRIMARY KEY, jpeg BLOB NOT NULL)")
+            self._previews = PreviewWriter(self.folder / PREVIEWS)
             self._arrived = (self.folder / ARRIVED).open("wb")  # signatures as they come; sorted at the end
             self._readings = pq.ParquetWriter(self.folder / ARRIVED_READINGS, SCHEMA)
 
@@ -135,7 +127,7 @@ class SnapshotWriter:
                 self._flush_seen()
             self._dim = len(reading.signature)
             self._arrived.write(np.ascontiguousarray(reading.signature, np.float32).tobytes())
-            self._previews.execute("INSERT INTO previews VALUES (?, ?)", (case.case_id, reading.preview))
+            self._previews.add(reading.preview)
 
     def reject(self, rejected: Rejected, seen: Seen | None = None) -> None:
         """A case that cannot be indexed; `seen` where its scan was looked at."""
@@ -173,7 +165,6 @@ class SnapshotWriter:
     ) -> IndexManifest:
         """Write, read back, verify and `check` the snapshot where it was built. `created`: when its content was, if not now."""
         with _writing(self.folder):
-            self._previews.commit()
             self._previews.close()
             self._arrived.close()
             self._flush_seen()
@@ -188,7 +179,7 @@ class SnapshotWriter:
             manifest = self._manifest(build, catalogue, healths, created)
             (self.folder / MANIFEST).write_text(manifest.to_json())
             del catalogue  # as much memory again
-            whole = verify(self.folder)
+            whole = verify(self.folder, whole=[PREVIEWS])
             if check:
                 figures = check(whole).figures
                 manifest = dataclasses.replace(manifest, health={**manifest.health, **figures})
@@ -203,11 +194,9 @@ class SnapshotWriter:
 
     def discard(self) -> None:
         """Remove what was written, after a failure."""
-        self._previews.close()
-        with contextlib.suppress(OSError):  # on a full disk what is still held cannot be flushed
-            self._arrived.close()
-        with contextlib.suppress(OSError):
-            self._readings.close()
+        for file in (self._previews, self._arrived, self._readings):
+            with contextlib.suppress(OSError):  # on a full disk what is still held cannot be flushed
+                file.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write_kinds(self, catalogue: Catalogue, order: RowNumbers, store: str) -> dict[str, Health]:
@@ -216,6 +205,7 @@ class SnapshotWriter:
             (self.folder / kind).mkdir()
             path = self.folder / kind / SIGNATURES
             self._write_signatures(path, order[start : start + count])
+            np.save(self.folder / kind / PLACES, self._previews.places()[order[start : start + count]])
             rows = RowsFile(path)
             transform = Centring.fit_blocks(rows)
             (self.folder / kind / TRANSFORM).write_bytes(transform.to_bytes())
@@ -286,13 +276,17 @@ class SnapshotWriter:
             likeness={kind: list(health.likeness) for kind, health in healths.items()},
             health={f"{kind}_hubness": health.hubness for kind, health in healths.items()},
             endpoints=build.endpoints,
-            files={
-                str(path.relative_to(self.folder)): _sha256(path)
-                for path in sorted(self.folder.rglob("*"))
-                if path.is_file() and path.name != MANIFEST
-            },
+            files=self._hashes(),
             code_version=build.code_version,
         )
+
+    def _hashes(self) -> dict[str, str]:
+        """Of every file but the manifest."""
+        paths = (path for path in sorted(self.folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
+        return {
+            str(path.relative_to(self.folder)): self._previews.sha256() if path.name == PREVIEWS else _sha256(path)
+            for path in paths
+        }
 
 
 def _centred(rows: RowsFile, transform: Centring, numbers: RowNumbers) -> Rows:
@@ -313,7 +307,7 @@ def _writing(folder: Path) -> Iterator[None]:
     """Turns what a full or failing disk raises into `SnapshotError`."""
     try:
         yield
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
         raise SnapshotError(f"{folder}: cannot be written ({error}); the published index is as it was") from error
 
 

@@ -3,15 +3,14 @@
 import contextlib
 import json
 import re
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from index.preview_file import PREVIEWS
 from index.snapshot import SnapshotError
 
 LONG_NAME = 8  # characters: shorter identifiers, such as "0", stand in many texts by chance …
@@ -74,10 +73,9 @@ class Traces:
         try:
             if path.suffix == ".parquet":
                 found.update(self._in_table(path))
-            elif path.suffix == ".sqlite":
-                found.update(self._in_database(path))
-            found |= self._in_bytes(path, as_text=path.suffix not in (".parquet", ".sqlite"))
-        except (pa.ArrowException, sqlite3.Error) as error:
+            # tables were searched unpacked; pictures, packed as they are, hold no text
+            found |= self._in_bytes(path, as_text=path.suffix != ".parquet" and path.name != PREVIEWS)
+        except pa.ArrowException as error:
             raise SnapshotError(f"{path}: cannot be searched ({error}); nobody can say who is in it") from error
         return found
 
@@ -91,16 +89,6 @@ class Traces:
                     yield from self._in_text("\n".join(texts))
                     if self._short:
                         yield from self._short & set(_identities(name, texts))
-
-    def _in_database(self, path: Path) -> Iterator[str]:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                columns = [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")') if row[2] == "TEXT"]
-                for column in columns:
-                    rows = connection.execute(f'SELECT "{column}" FROM "{table}"')
-                    while some := [str(value) for (value,) in rows.fetchmany(ROWS)]:
-                        yield from self._in_text("\n".join(some))
-                        yield from self._short & {value.casefold() for value in some}
 
     def _in_text(self, text: str) -> Iterator[str]:
         text = text.casefold()

@@ -39,10 +39,10 @@ class Archive:
         self._pictures = KnownPictures(list(catalogue.values("perceptual_hash", kind))) if kind == "xray" else None
         self.patients: Codes = catalogue.people(kind)
         self.patient_count = int(self.patients.max()) + 1
-        self._row_of = {str(case_id): row for row, case_id in enumerate(self.case_ids)}
+        self._catalogue, self._kind = catalogue, kind
 
     def row_of(self, case_id: str) -> int | None:
-        return self._row_of.get(case_id)
+        return self._catalogue.row_of(case_id, self._kind)
 
     def same_picture(self, scan: Scan) -> Mask:
         """Which rows hold this very file, or the same decoded pixels under another name (n,)."""

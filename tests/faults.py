@@ -10,7 +10,6 @@ import json
 import os
 import resource
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -37,7 +36,7 @@ class Content:
 
     cases: list[dict[str, Any]]
     signatures: dict[str, bytes]
-    previews: list[tuple[str, bytes]]
+    previews: dict[str, list[bytes]]
     rejected: list[tuple[str, str]]  # (case id, reason)
 
 
@@ -58,9 +57,12 @@ def rows_of(snapshot: Snapshot, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _previews(snapshot: Snapshot) -> list[tuple[str, bytes]]:
-    with closing(sqlite3.connect(snapshot.path / "previews.sqlite")) as connection:
-        return connection.execute("SELECT case_id, jpeg FROM previews ORDER BY case_id").fetchall()
+def _previews(snapshot: Snapshot) -> dict[str, list[bytes]]:
+    found = {}
+    for kind, count in snapshot.manifest.cases.items():
+        with closing(snapshot.previews(kind)) as previews:
+            found[kind] = [previews.at(row) for row in range(count)]
+    return found
 
 
 @dataclass(frozen=True)

@@ -362,9 +362,9 @@ def test_changed_signatures_are_refused_not_measured(small_index: Path, tmp_path
 
 def test_a_picture_without_its_previews_is_refused(small_index: Path, film: Path, tmp_path: Path) -> None:
     index = Path(shutil.copytree(small_index, tmp_path / "index"))
-    next(index.glob("snapshots/*/previews.sqlite")).write_bytes(b"")
+    next(index.glob("snapshots/*/previews.bin")).write_bytes(b"")
     result = run_search("query", film, "--index", index, "--picture", tmp_path / "answer.png")
-    assert_refused(result, 2, "previews.sqlite: was changed")
+    assert_refused(result, 2, "previews.bin: was changed")
 
 
 def test_an_encoder_given_by_a_relative_path_is_found_from_any_folder(

@@ -326,7 +326,15 @@ def test_of_two_builds_at_once_the_second_says_who_is_at_work(night: Night) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["readings.parquet", "previews.sqlite", "answers.json", "xray/signatures.npy", "rejected.parquet"]
+    "name",
+    [
+        "readings.parquet",
+        "previews.bin",
+        "xray/previews.npy",
+        "answers.json",
+        "xray/signatures.npy",
+        "rejected.parquet",
+    ],
 )
 def test_of_a_damaged_snapshot_nothing_is_taken_over(night: Night, name: str) -> None:
     night.build()

@@ -155,10 +155,10 @@ def test_a_damaged_snapshot_does_not_switch_the_checks_off(night: Told, monkeypa
     second = night.build()["snapshot"]
     table = night.toml.with_name("cases.csv")
     table.write_text("".join(table.read_text().splitlines(keepends=True)[: 1 + FILMS // 2]))
-    spoil(night.index / "snapshots" / second / "previews.sqlite")  # what is compared is whole still
+    spoil(night.index / "snapshots" / second / "previews.bin")  # what is compared is whole still
     told = night.build(code=1)
     assert f"shrunk from {FILMS} to {FILMS // 2}" in told["output"]
-    assert f"the new snapshot is compared with {second}" in night.page and "previews.sqlite" in night.page
+    assert f"the new snapshot is compared with {second}" in night.page and "previews.bin" in night.page
     spoil(night.index / "snapshots" / second / "cases.parquet")
     night.build(code=1)
     assert f"the new snapshot is compared with {first}" in night.page

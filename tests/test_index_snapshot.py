@@ -17,7 +17,7 @@ from index.catalogue import Archived, Catalogue, FilterError
 from index.lock import IndexLock, LockedError
 from index.readings import Facts, Reading, Seen
 from index.snapshot import Snapshot, SnapshotError, current_folder, open_current
-from index.snapshot_writer import Build, SnapshotWriter, prepare_index_folder, sweep
+from index.snapshot_writer import Build, SnapshotWriter, name_after, prepare_index_folder, sweep
 from index.transform import Centring
 
 ENDPOINTS = (Endpoint("died", "death"),)
@@ -89,6 +89,12 @@ def test_two_builds_of_the_same_input_give_the_same_files(tmp_path: Path) -> Non
     assert first.files == second.files
 
 
+def test_a_snapshot_in_anothers_place_sorts_as_the_other_did() -> None:
+    old, later = "20261127T003956Z-100000", "20261127T003956Z-794926"
+    for name in (name_after(old), name_after(name_after(old))):
+        assert old < name < later and name.count("-") == 2
+
+
 def test_publishing_again_switches_and_keeps_the_old_one(tmp_path: Path) -> None:
     first, second = publish(tmp_path), publish(tmp_path, seed=1)
     assert current_folder(tmp_path).name == second
@@ -115,7 +121,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
         open_current(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["xray/signatures.npy", "previews.sqlite"])
+@pytest.mark.parametrize("name", ["xray/signatures.npy", "previews.bin", "xray/previews.npy"])
 @pytest.mark.parametrize("damage", ["changed", "emptied", "missing"])
 def test_signatures_and_previews_are_checked_at_their_first_use(snapshot: Snapshot, name: str, damage: str) -> None:
     path = snapshot.path / name
@@ -124,7 +130,7 @@ def test_signatures_and_previews_are_checked_at_their_first_use(snapshot: Snapsh
     if damage != "missing":
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage == "changed" else b"")
     with pytest.raises(SnapshotError, match=path.name):
-        snapshot.signatures("xray") if path.suffix == ".npy" else snapshot.preview("c003")
+        snapshot.signatures("xray") if path.name == "signatures.npy" else snapshot.preview("c003")
 
 
 @pytest.mark.parametrize("name", ["a#b", "a?b", "100%25", "ünï"])
