@@ -204,7 +204,7 @@ def main(
         with _signals_raise():
             told = replace(told, events=_event_log(events_path))
             pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own gives less of it back
-            intake, encoder = _opened(cohorts, encoder_name, exclusion_list)
+            intake, encoder = _opened(cohorts, encoder_name, exclusion_list, index)
             told.events.build_started(cohorts=len(cohorts), encoder=encoder.fingerprint, full=full, dry_run=dry_run)
             build = Build(
                 _absolute(encoder_name), encoder.fingerprint, intake.cohorts, intake.endpoints, code_version(), store
@@ -424,13 +424,20 @@ def _identifiers(scan: Scan) -> tuple[str | None, ...]:
     return header.patient_id, header.study_uid, header.series_uid, header.instance_uid
 
 
-def _opened(cohorts: Sequence[str], encoder_name: str, exclusion_list: Path | None) -> tuple[Intake, Encoder]:
+def _opened(
+    cohorts: Sequence[str], encoder_name: str, exclusion_list: Path | None, index: Path
+) -> tuple[Intake, Encoder]:
     """What a wrong command line would spoil; it is refused before any work."""
     try:
         encoder = load_encoder(encoder_name)
         intake = Intake(cohorts, Exclusions.read(exclusion_list) if exclusion_list else NO_EXCLUSIONS)
     except (CohortError, EncoderError, ExclusionError) as error:
         raise WrongUseError(str(error)) from error
+    for source in intake.cohorts.values():
+        if Path(source).is_dir() and index.resolve().is_relative_to(Path(source).resolve()):
+            raise WrongUseError(
+                f"{index}: lies in the archive {source}, into which nothing is written; choose an --index elsewhere"
+            )
     return intake, encoder
 
 

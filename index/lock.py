@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from index.owners import not_let_in
 from index.snapshot import SnapshotError
 
 LOCK = "LOCK"
@@ -20,7 +21,7 @@ class LockedError(SnapshotError):
 
 
 class IndexLock:
-    """Held for as long as something writes into an index folder. Use it in `with`. Raises `LockedError` or OSError.
+    """Held for as long as something writes into an index folder. Use it in `with`. Raises `LockedError`, `SnapshotError` or OSError.
 
     The lock is the kernel's (flock), so that a killed build leaves none; `took_over` says which that was.
     """
@@ -33,7 +34,10 @@ class IndexLock:
         self.took_over_purpose = ""  # "build", "purge"…
 
     def __enter__(self) -> Self:
-        self._file = self._path.open("a+")
+        try:
+            self._file = self._path.open("a+")
+        except PermissionError as error:  # left by a build that another user ran by hand
+            raise SnapshotError(f"{self._path}: cannot be written to: {not_let_in(self._path)}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

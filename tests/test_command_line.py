@@ -107,8 +107,9 @@ def test_a_build_of_no_archive_is_refused(tmp_path: Path, cohort: str, words: st
 
 
 def test_an_empty_warehouse_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "xray").mkdir()
-    assert_refused(run_build("--cohort", f"nccid={tmp_path}", "--index", tmp_path / "index"), 2, "no scans there")
+    (tmp_path / "archive" / "xray").mkdir(parents=True)
+    result = run_build("--cohort", f"nccid={tmp_path / 'archive'}", "--index", tmp_path / "index")
+    assert_refused(result, 2, "no scans there")
 
 
 def test_an_index_folder_that_cannot_be_written_is_refused_before_work(tmp_path: Path) -> None:

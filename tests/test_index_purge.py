@@ -19,6 +19,7 @@ from index.purge import purge
 from index.snapshot import Snapshot, open_current
 from search.answer import Question
 from search.engine import SearchEngine
+from tests.conftest import run_build
 from tests.films import dicom_bytes, phantom
 
 NAMES = ("Covid-alpha-77001", "Covid-beta-77002", "Covid-gamma-77003", "Covid-delta-77004")
@@ -55,6 +56,14 @@ def grep(folder: Path, *needles: bytes) -> list[str]:
     lowered = [needle.lower() for needle in needles]
     files = [path for path in folder.rglob("*") if path.is_file()]
     return [str(path.relative_to(folder)) for path in files if any(n in path.read_bytes().lower() for n in lowered)]
+
+
+@pytest.mark.parametrize("place", [".", "xray/index"])
+def test_an_index_inside_the_archive_is_refused(archive: Path, place: str) -> None:
+    files = sorted(archive.rglob("*"))
+    result = run_build("--cohort", f"nccid={archive}", "--index", archive / place)
+    assert result.exit_code == 2 and f"lies in the archive {archive}" in " ".join(result.output.split())
+    assert sorted(archive.rglob("*")) == files
 
 
 def test_no_byte_of_a_purged_patient_is_left_in_any_snapshot_or_part(archive: Path, tmp_path: Path) -> None:

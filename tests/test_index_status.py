@@ -92,6 +92,16 @@ def test_who_may_not_write_is_told_whose_the_folder_is(public: Path, place: str)
 
 
 @as_root
+def test_a_lock_that_root_left_is_told_to_be_roots(public: Path) -> None:
+    (public / "building" / "LOCK").write_text("")
+    for path in (public, *public.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    os.chown(public / "building" / "LOCK", 0, 0)
+    code, output = run_as_nobody(main, ["rollback", "--index", str(public)])
+    assert code == 1 and f"{public / 'building' / 'LOCK'} belongs to root" in output
+
+
+@as_root
 def test_root_does_not_write_what_the_builds_user_could_not_replace(public: Path, tmp_path: Path) -> None:
     os.chown(public, NOBODY, NOBODY)
     (tmp_path / "w.txt").write_text("p03\n")
