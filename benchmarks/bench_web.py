@@ -31,6 +31,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+# before NumPy, which then has the threads that the product gives it: more of them would spin on beside the server's answer
+import web  # noqa: F401
+
+# isort: split
 import numpy as np
 import pydicom
 
