@@ -282,14 +282,16 @@ def _removed(proof: PurgeReport) -> str:
     scans = f"{_counted(proof.patients_removed, 'patient')} with {_counted(proof.scans_removed, 'scan')}"
     files = f" and {_counted(proof.files_rejected_removed, 'rejected file')}" if proof.files_rejected_removed else ""
     if not touched:
-        return f"nobody of them was in any of {_counted(len(proof.snapshots), 'snapshot')}"
+        read = _counted(len(proof.snapshots) - proof.unread, "snapshot")
+        return f"nobody of them was in any of {read}{' that could be read' if proof.unread else ''}"
     return f"removed {scans}{files}, from {len(touched)} of {_counted(len(proof.snapshots), 'snapshot')}"
 
 
 def _tell_who_was_nobody(proof: PurgeReport, denied: DenyList, listed: Exclusions) -> None:
     """Names that no snapshot held are said, for one may be misspelt; never in silence, never by name."""
     if proof.unread:
-        click.echo(f"Mind: {_counted(proof.unread, 'snapshot')} could not be read and went whole", err=True)
+        said = f"{_counted(proof.unread, 'snapshot')} could not be read and went whole; whether a name was in it cannot be said"
+        click.echo(f"Mind: {said}", err=True)
     lines = sorted(number for name, number in listed.lines.items() if denied.digest(name) in proof.digests_of_nobody)
     if not lines:
         return

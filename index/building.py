@@ -11,7 +11,7 @@ from typing import Self
 import pyarrow.parquet as pq
 
 from index.case import Rejected
-from index.checks import Checked, Limits, check_against_previous, check_counts, doubts_of_counts
+from index.checks import Checked, Limits, check_against_previous, check_counts, doubts_of_counts, in_words
 from index.denied import DenyList, DenyListError
 from index.intake import Intake
 from index.known import Known, open_known
@@ -275,7 +275,9 @@ class Building:
 
     def _check_counts(self, writer: SnapshotWriter) -> None:
         if not writer.indexed:
-            raise SnapshotError(f"none of the {self._build.seen} scans could be read; nothing was published")
+            reasons = in_words(Counter(one.reason for one in writer.rejected))
+            told = f" ({reasons})" if reasons else ""
+            raise SnapshotError(f"none of the {self._build.seen} scans could be read{told}; nothing was published")
         compared = self._earlier.compared
         previous = compared.manifest if compared else None
         check_counts(

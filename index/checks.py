@@ -60,9 +60,8 @@ def check_counts(
     """
     lost_to = sum(rejected.values())
     if seen >= FEWEST and lost_to / seen > limits.max_rejected:
-        reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(rejected.items(), key=lambda one: -one[1]))
         raise CheckError(
-            f"{lost_to:,} of {seen:,} scans were rejected, more than {limits.max_rejected:.0%} ({reasons}); nothing was "
+            f"{lost_to:,} of {seen:,} scans were rejected, more than {limits.max_rejected:.0%} ({in_words(rejected)}); nothing was "
             "published. If the reasons are right, raise --max-rejected"
         )
     lost = before - excused - indexed
@@ -71,6 +70,11 @@ def check_counts(
             f"the archive has shrunk from {before:,} to {indexed:,} scans; nothing was published. Is a folder missing or a "
             "disk not mounted? If they were withdrawn, build with --allow-shrink"
         )
+
+
+def in_words(reasons: Mapping[str, int]) -> str:
+    """ "damaged-file 12, no-pixels 3": the most frequent first."""
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(reasons.items(), key=lambda one: -one[1]))
 
 
 def check_against_previous(new: Snapshot, previous: Snapshot | None, limits: Limits) -> Checked:

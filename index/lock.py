@@ -8,7 +8,7 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from index.owners import not_let_in
 from index.snapshot import SnapshotError
@@ -63,11 +63,7 @@ class IndexLock:
 
     def _read(self) -> dict[str, Any]:
         self._file.seek(0)
-        try:
-            found = json.loads(self._file.read() or "{}")
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+        return holder_in(self._file)
 
 
 def _killed(holder: dict[str, Any]) -> str:
@@ -75,6 +71,15 @@ def _killed(holder: dict[str, Any]) -> str:
         f"the {holder.get('purpose', 'build')} started at {holder.get('since', 'an unknown time')} by process "
         f"{holder.get('pid', '?')} on {holder.get('host', '?')} was killed"
     )
+
+
+def holder_in(lock: IO[str]) -> dict[str, Any]:
+    """What a lock's file says of who holds it; nothing where it says nothing that makes sense."""
+    try:
+        found = json.loads(lock.read() or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def told_of(holder: dict[str, Any]) -> str:

@@ -72,6 +72,15 @@ class IndexManifest:
             raise ManifestError(f"the manifest cannot be read ({error}); rebuild the index") from error
 
 
+def stated_deny_list(text: bytes) -> str | None:
+    """The deny-list's fingerprint as a manifest of any version states it (`IndexManifest.denied`); None where it cannot be told."""
+    try:
+        said = json.loads(text)["denied"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return said if isinstance(said, str) else None
+
+
 def _require_types(content: dict[str, Any]) -> None:
     """Raises TypeError or KeyError for an entry that is missing or of another type than `IndexManifest` says."""
     expected: list[tuple[str, Any, type]] = [(name, content[name], str) for name in TEXTS]

@@ -224,7 +224,7 @@ def _next(report: BuildReport, groups: dict[str, list[Rejected]]) -> list[str]:
 
 def _steps(report: BuildReport, groups: dict[str, list[Rejected]]) -> Iterator[str]:
     if report.warnings and report.outcome is BuildOutcome.PUBLISHED:
-        yield "Are the warnings expected? If not, `python -m index rollback --index DIR` brings back the last snapshot."
+        yield "Are the warnings expected? If not, `python -m index rollback --index DIR` brings back the one before, if this version reads it."
     elif report.warnings:
         yield "Are the warnings expected? If not, mend their cause before the next build."
     others = [reason for reason in groups if reason not in ADVICE]

@@ -57,14 +57,14 @@ def require_deny_list(index: Path, denied: DenyList) -> tuple[str, ...]:
 
     There is no option to build all the same: purging the same patients again writes the list anew.
     """
-    snapshots = [one for one in held(index) if one.manifest]
-    if not denied.digests and any(one.manifest.denied for one in snapshots if one.manifest):
+    snapshots = [one for one in held(index) if one.denied is not None]
+    if not denied.digests and any(one.denied for one in snapshots):
         raise SnapshotError(
             f"{index / DENIED}: is missing or empty, but a snapshot in this index was built with a deny-list: patients were "
             f"purged, and without the list they would come back. Restore the newest {DENIED} from the backup. If there is none, "
             "purge the same patients again (`python -m index purge`); their names are in the requests that were answered"
         )
-    differing = [one for one in snapshots if one.manifest and one.manifest.denied != denied.fingerprint()]
+    differing = [one for one in snapshots if one.denied != denied.fingerprint()]
     if not differing:
         return ()
     return (

@@ -1,8 +1,9 @@
 """Purging withdrawn people from every snapshot, part and preview of an index, and the proof of it."""
 
+import re
 import shutil
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from index.snapshot import CURRENT, READINGS, SNAPSHOTS, Snapshot, SnapshotError
 from index.snapshot_writer import REJECTED, Build, SnapshotWriter, make_current, name_after, prepare_index_folder, sweep
 from index.traces import LONG_NAME, Traces, parts_of
 
+REWRITTEN = re.compile(r"([0-9TZ]+-[0-9]{6})(?:-[0-9a-f]{4})?")  # a build's name of a snapshot, or `name_after` it
+
 
 @dataclass(frozen=True)
 class Rewritten:
@@ -36,7 +39,7 @@ class Rewritten:
     cases_removed: int
     rejected_removed: int
     note: str = ""
-    is_unread: bool = False
+    is_unread: bool = False  # nobody can say who was in it
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,9 @@ class PurgeReport:
     reason: str
     names: int
     digests: tuple[str, ...]
-    digests_of_nobody: tuple[str, ...]  # of the names that no snapshot held: slips of the pen, or purged before
+    digests_of_nobody: tuple[
+        str, ...
+    ]  # of the names that no snapshot held: slips of the pen, or purged before. None if one was unread
     denied_before: int  # of the names
     patients_removed: int  # each counted once, in however many snapshots they were
     scans_removed: int
@@ -66,7 +71,7 @@ class PurgeReport:
 
     @property
     def unread(self) -> int:
-        """How many snapshots were removed whole, since nobody could say who is in them."""
+        """How many snapshots were removed whole, since they could not be read."""
         return sum(one.is_unread for one in self.snapshots)
 
     def to_json(self) -> str:
@@ -99,7 +104,7 @@ def purge(
     if not is_index(index):
         raise SnapshotError(f"{index}: no index folder; nobody is denied, nothing was removed")
     try:
-        was_lost = not DenyList.read(index).digests and any(one.manifest and one.manifest.denied for one in held(index))
+        was_lost = not DenyList.read(index).digests and any(one.denied for one in held(index))
         denied, denied_before = DenyList.add(index, names)
     except OSError as error:
         raise SnapshotError(f"{_told(error, index / DENIED)}; nobody is denied, nothing was removed") from error
@@ -137,11 +142,12 @@ def _purge(
             note(f"{len(copies)} cases hold the very picture of one of them under another name, and go with it")
             denied, _ = DenyList.add(index, copies)
         rewritten, removed = [], _Removed()
-        for one in held(index):
+        for one, *leftovers in _groups(held(index)):
             note(f"rewriting {one.path.name}")
-            rewritten.append(_rewrite(index, one, denied, removed))
+            rewritten += _rewrite(index, one, leftovers, denied, removed)
         found = _traces(index, names, removed).search(index)
-    nobody = {name for name in names if name.strip().casefold() not in removed.met}
+    is_known = not any(one.is_unread for one in rewritten)  # else a name may be of somebody in what could not be read
+    nobody = {name for name in names if is_known and name.strip().casefold() not in removed.met}
     return PurgeReport(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         by=f"{me()}@{socket.gethostname()}",
@@ -170,37 +176,52 @@ def _told(error: OSError, path: Path) -> str:
     return f"{where}: cannot be written ({error.strerror or error})"
 
 
-def _rewrite(index: Path, one: Held, denied: DenyList, removed: _Removed) -> Rewritten:
-    """The snapshot without the denied, beside it, then in its place. `removed` gains who was left out."""
+def _groups(snapshots: Sequence[Held]) -> list[list[Held]]:
+    """Each snapshot, the newest first, followed by the rewritings of it that purges left which were killed before they removed it."""
+    groups: dict[str, list[Held]] = {}
+    for one in snapshots:
+        name = REWRITTEN.fullmatch(one.path.name)
+        groups.setdefault(name[1] if name else one.path.name, []).append(one)
+    return [sorted(group, key=_written_ns) for group in groups.values()]
+
+
+def _written_ns(one: Held) -> int:
+    try:
+        return (one.path / "manifest.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _rewrite(index: Path, one: Held, leftovers: Sequence[Held], denied: DenyList, removed: _Removed) -> list[Rewritten]:
+    """The snapshot without the denied, beside it, then in its place and that of what earlier purges left of it. `removed` gains who was
+    left out. Raises `SnapshotError` where the published one cannot be read: it is not for a purge to leave clinicians without any.
+    """
     manifest_before = sha256_of(one.path / "manifest.json") if (one.path / "manifest.json").is_file() else ""
     try:
         old = open_snapshot(one.path)
+        old.check_all()
     except SnapshotError as error:
         if isinstance(error.__cause__, PermissionError):
             raise SnapshotError(_told(error.__cause__, one.path)) from error  # who may read it must say who is in it
-        shutil.rmtree(one.path)
         if one.is_current:
-            (index / CURRENT).unlink()
-        return Rewritten(
-            one.path.name,
-            None,
-            manifest_before,
-            None,
-            0,
-            0,
-            f"could not be read, so that nobody can say who is in it, and was removed ({error})",
-            is_unread=True,
-        )
+            raise SnapshotError(
+                f"{error}. It is the published snapshot: build first, which publishes a whole one beside it"
+            ) from error
+        shutil.rmtree(one.path)
+        said = f"could not be read, so that nobody can say who is in it, and was removed ({error})"
+        whole = Rewritten(one.path.name, None, manifest_before, None, 0, 0, said, is_unread=True)
+        return [whole, *(_rewrite(index, leftovers[0], leftovers[1:], denied, removed) if leftovers else ())]
+    is_current = any(each.is_current for each in (one, *leftovers))
     name = name_after(one.path.name)
     writer = SnapshotWriter(index, old.manifest.endpoints, name=name)
     try:
         cases, rejected = _copy(old, writer, Exclusions(denied=denied), removed)
         if not writer.indexed:
             writer.discard()
-            shutil.rmtree(one.path)
-            if one.is_current:
+            if is_current:
                 (index / CURRENT).unlink()
-            return Rewritten(one.path.name, None, manifest_before, None, cases, rejected, "nobody else was in it")
+            _remove(one, *leftovers)
+            return [Rewritten(one.path.name, None, manifest_before, None, cases, rejected, "nobody else was in it")]
         manifest = old.manifest
         build = Build(
             manifest.encoder,
@@ -220,11 +241,17 @@ def _rewrite(index: Path, one: Held, denied: DenyList, removed: _Removed) -> Rew
     except BaseException:
         writer.discard()
         raise
-    if one.is_current:
+    if is_current:
         make_current(index, name)
-    shutil.rmtree(one.path)
+    _remove(one, *leftovers)
     after = sha256_of(index / SNAPSHOTS / name / "manifest.json")
-    return Rewritten(one.path.name, name, manifest_before, after, cases, rejected)
+    return [Rewritten(one.path.name, name, manifest_before, after, cases, rejected)]
+
+
+def _remove(*snapshots: Held) -> None:
+    """The oldest last: until then a purge that is run again begins from it, and counts whom it removes."""
+    for one in reversed(snapshots):
+        shutil.rmtree(one.path)
 
 
 def _copy(old: Snapshot, writer: SnapshotWriter, out: Exclusions, removed: _Removed) -> tuple[int, int]:

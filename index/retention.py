@@ -6,7 +6,7 @@ from pathlib import Path
 
 from index.denied import DenyList
 from index.folder import BUILDING
-from index.manifest import IndexManifest, ManifestError
+from index.manifest import IndexManifest, ManifestError, stated_deny_list
 from index.owners import not_let_in
 from index.snapshot import CURRENT, SNAPSHOTS, SnapshotError, verify
 from index.snapshot_writer import make_current
@@ -21,6 +21,7 @@ class Held:
     size_bytes: int
     manifest: IndexManifest | None
     unread: str = ""
+    denied: str | None = None  # the deny-list's fingerprint that it was made with, also where another version wrote it
 
 
 def held(index: Path) -> list[Held]:
@@ -100,16 +101,18 @@ def rollback(index: Path, *, to: str | None = None) -> str:
 
 
 def _held(path: Path, *, is_current: bool) -> Held:
-    file, manifest, unread = path / "manifest.json", None, ""
+    file, manifest, unread, denied = path / "manifest.json", None, "", None
     try:
-        manifest = IndexManifest.from_json(file.read_bytes())
+        content = file.read_bytes()
+        denied = stated_deny_list(content)
+        manifest = IndexManifest.from_json(content)
     except PermissionError:
         unread = f"cannot be read: {not_let_in(file)}"
     except OSError as error:
         unread = f"cannot be read: manifest.json: {error.strerror}"
     except ManifestError as error:
         unread = f"cannot be read: {error}"
-    return Held(path, is_current, _size(path), manifest, unread)
+    return Held(path, is_current, _size(path), manifest, unread, denied)
 
 
 def _size(folder: Path) -> int:

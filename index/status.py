@@ -1,7 +1,6 @@
 """What an operator asks first: which snapshots there are, which is published, who is building, what is denied."""
 
 import fcntl
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TypeVar
 
 from index.denied import DenyList
 from index.folder import BUILDING, is_index
-from index.lock import LOCK, told_of
+from index.lock import LOCK, holder_in, told_of
 from index.owners import not_let_in
 from index.parts import PARTS
 from index.retention import held, trust_of
@@ -106,7 +105,4 @@ def _holder(lock: Path) -> str:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return ""
         except OSError:
-            try:
-                return told_of(json.loads(stream.read() or "{}"))
-            except ValueError:
-                return told_of({})
+            return told_of(holder_in(stream))

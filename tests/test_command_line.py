@@ -79,7 +79,7 @@ def test_a_build_of_nothing_readable_fails_and_keeps_the_index(tmp_path: Path) -
     for film in (tmp_path / "archive" / "films").iterdir():
         film.write_text("gone")
     result = run_build("--cohort", f"table={cohort}", "--index", tmp_path / "index")
-    assert_refused(result, 1, "none of the 24 scans could be read")
+    assert_refused(result, 1, "none of the 24 scans could be read (not-an-image 24); nothing")
     assert (tmp_path / "index" / "CURRENT").read_text() == before
     assert left_in(tmp_path / "index" / "building") <= {"LOCK", "parts"}
 

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -224,6 +226,81 @@ def test_names_that_are_of_nobody_are_said_and_denied_all_the_same(archive: Path
     again = purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n", out="again.json")
     assert "1 of 1 name is of nobody in any snapshot (1 of all were denied before)" in again.output
     assert "nobody of them was in any of 1 snapshot; 0 traces left" in again.output
+
+
+def of_format_2(snapshot: Path) -> None:
+    """As an earlier version wrote it."""
+    manifest = snapshot / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format": 3', '"format": 2'))
+
+
+@pytest.mark.parametrize("spoil", [of_format_2, lambda snapshot: (snapshot / "previews.bin").write_bytes(b"")])
+def test_an_older_snapshot_that_cannot_be_read_goes_whole_and_nothing_false_is_said(
+    archive: Path, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    index = tmp_path / "index"
+    old = build(archive, index).manifest.name
+    for path in (archive / "xray" / NAMES[0]).rglob("*.dcm"):
+        path.unlink()
+    new = build(archive, index, "--allow-shrink").manifest.name
+    spoil(index / "snapshots" / old)
+    result = purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n")
+    assert result.exit_code == 0 and "1 snapshot could not be read and went whole" in result.output
+    assert "whether a name was in it cannot be said" in result.output and "of nobody in any" not in result.output
+    assert "nobody of them was in any of 1 snapshot that could be read" in result.output
+    assert json.loads((tmp_path / "proof.json").read_text())["digests_of_nobody"] == []
+    assert [path.name[:23] for path in (index / "snapshots").iterdir()] == [new]
+
+
+@pytest.mark.parametrize("spoil", [of_format_2, lambda snapshot: (snapshot / "xray/previews.npy").unlink()])
+def test_the_published_snapshot_is_not_lost_where_a_purge_cannot_read_it(
+    archive: Path, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    index = tmp_path / "index"
+    old = build(archive, index).manifest.name
+    spoil(index / "snapshots" / old)
+    result = purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n")
+    told = " ".join(result.output.split())
+    assert (
+        result.exit_code == 1 and "It is the published snapshot: build first" in told and "The deny-list holds" in told
+    )
+    assert (index / "CURRENT").read_text().strip() == old and (index / "snapshots" / old).is_dir()
+    build(archive, index)
+    assert purged(index, tmp_path / "w.txt", f"{NAMES[0]}\n").exit_code == 0
+    assert grep(index, NAMES[0].encode()) == [] and not (index / "snapshots" / old).exists()
+    assert run("verify", "--index", str(index), "--all").exit_code == 0
+
+
+def test_an_upgrade_does_not_bring_back_the_purged_where_the_deny_list_is_lost(archive: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    build(archive, index)
+    purge(index, frozenset({NAMES[0]}), reason="")
+    (index / "denied.json").unlink()
+    of_format_2(next((index / "snapshots").iterdir()))
+    result = run_build("--cohort", f"nccid={archive}", "--index", index)
+    assert result.exit_code == 1 and "denied.json: is missing or empty" in " ".join(result.output.split())
+    again = purged(index, tmp_path / "w.txt", f"{NAMES[1]}\n")
+    assert "Mind: denied.json was missing" in again.output
+
+
+@pytest.mark.parametrize("at", ["make_current", "_remove"])
+@pytest.mark.parametrize("kills", [1, 2])
+def test_a_purge_that_was_killed_leaves_no_snapshot_twice_when_it_is_run_again(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, kills: int
+) -> None:
+    index = tmp_path / "index"
+    names = [build(archive, index, "--full").manifest.name for _ in range(2)]
+    for _ in range(kills):
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+            killed.setattr(f"index.purge.{at}", Mock(side_effect=KeyboardInterrupt))
+            purge(index, frozenset({NAMES[0]}), reason="")
+    assert len(list((index / "snapshots").iterdir())) == 2 + kills
+    report = purge(index, frozenset({NAMES[0]}), reason="")
+    assert [one.cases_removed for one in report.snapshots] == [2, 2] and report.is_complete
+    left = sorted(path.name for path in (index / "snapshots").iterdir())
+    assert [name[:23] for name in left] == names
+    assert open_current(index).manifest.name == left[-1]
+    assert f"published {left[0]}" in run("rollback", "--index", str(index)).output
 
 
 def test_an_older_proof_is_never_replaced(archive: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What an operator is told of an index folder that is none, not his, or not readable; by `python -m index` and by a build."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -89,6 +90,16 @@ def test_who_may_not_write_is_told_whose_the_folder_is(public: Path, place: str)
     code, output = run_as_nobody(prepare, [str(public)])
     folder = public / place if place != "." else public
     assert code == 1 and "cannot be written to: permission denied" in output and f"{folder} belongs to root" in output
+
+
+@pytest.mark.parametrize("said", ["[1]", "nonsense", ""])
+def test_a_lock_that_says_nothing_of_its_holder_is_told_as_held(public: Path, said: str) -> None:
+    with (public / "building" / "LOCK").open("w") as lock:
+        lock.write(said)
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = run("status", "--index", str(public))
+    assert result.exit_code == 0 and "something else works on this index" in result.output.replace("\n", " ")
 
 
 @as_root
