@@ -142,20 +142,17 @@ class SearchEngine:
         k = self._wanted(question.k, kind)
         sites = _sites_left_out(query, question, archive)
         strangers = ~(hidden | query.own | archive.of_patients(archive.patients[query.copies]))
+        own_pictures = [] if question.include_own else np.flatnonzero(query.unnamed).tolist()
+        if question.own_from is not None and not question.include_own:
+            found_own = self._own_by_likeness(query, strangers, question.own_from)
+            own_pictures += found_own
+            strangers &= ~archive.of_patients(archive.patients[found_own])
         base = self.rows_where(kind, question.where)
         base &= ~query.itself | (query.case is None) if question.include_own else strangers
         if sites:
             base &= ~_of_sites(archive, sites)
         matched = [base & archive.of_view(view) if question.match_view and view else base for view in query.views]
         nearest, ranked = self._search(query, matched, k)
-        own_pictures = [] if question.include_own else np.flatnonzero(query.unnamed).tolist()
-        own_from = np.inf if question.include_own or question.own_from is None else question.own_from
-        while ranked and ranked[0][0] >= own_from:
-            rows = [row for similarity, row in ranked if similarity >= own_from]
-            own_pictures += rows
-            strangers &= ~archive.of_patients(archive.patients[rows])
-            matched = [allowed & strangers for allowed in matched]
-            nearest, ranked = self._search(query, matched, k)
         eligible: Mask = np.any(matched, axis=0)
         likeness = likeness_of(self.snapshot.manifest, kind)
         if likeness and (question.include_own or min(nearest) < likeness.unlike):
@@ -214,6 +211,19 @@ class SearchEngine:
                 patient = int(patients[row])
                 best[patient] = min(best.get(patient, (np.inf, 0)), (-similarity, row))
         return nearest, [(-negative, row) for negative, row in sorted(best.values())[:k]]
+
+    def _own_by_likeness(self, query: Query, strangers: Mask, own_from: float) -> list[int]:
+        """The rows at or above a similarity, one of each patient. Whatever the question leaves out: a filter that hides the very picture must
+        not bring its patient's others back.
+        """
+        archive, left, found = self.archives[query.kind], strangers, list[int]()
+        while True:
+            _, ranked = self._search(query, [left] * len(query.signatures), DEFAULT_K)
+            rows = [row for similarity, row in ranked if similarity >= own_from]
+            if not rows:
+                return found
+            found += rows
+            left = left & ~archive.of_patients(archive.patients[rows])
 
     def _nearest_strangers(self, query: Query, strangers: Mask) -> list[float]:
         """Each signature's highest similarity to any case of another patient, as the archive's likeness was measured."""

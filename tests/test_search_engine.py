@@ -132,6 +132,22 @@ def test_a_copy_of_a_withdrawn_patients_film_is_not_told_of(engine: SearchEngine
     assert len(engine.query([copy], Question(k=12)).own_pictures) == 1
 
 
+@pytest.mark.parametrize("where", [None, "case_id <> '{film}'", "case_id <> '{film}' and age_years > 0"])
+@pytest.mark.parametrize("match_view", [True, False])
+def test_who_is_taken_for_the_scans_own_patient_stays_out_whatever_is_filtered(
+    engine: SearchEngine, where: str | None, match_view: bool
+) -> None:
+    scan, archive = new_scan(engine, ViewPosition="AP"), engine.archives["xray"]
+    nearest = engine.query([scan], Question(k=1, match_view=False)).neighbours[0]
+    own, where = nearest.case, where and where.format(film=nearest.case.case_id)
+    answer = engine.query([scan], Question(k=12, where=where, match_view=match_view, own_from=nearest.similarity))
+    assert answer.own_pictures == (own.case_id,)
+    allowed = engine.rows_where("xray", where) & (archive.patient_ids != own.patient_id)
+    allowed &= (archive.views == "AP") | (not match_view)
+    assert answer.eligible == allowed.sum()
+    assert {n.case.patient_id for n in answer.neighbours} == set(archive.patient_ids[allowed])
+
+
 def test_a_copy_is_not_told_of_where_the_patient_is_known(engine: SearchEngine, films: list[Path]) -> None:
     by_name = engine.query([copy_of(films[4], engine)], Question(k=5, patient_id="p02"))
     itself = engine.query([read_scan(films[4], side=engine.encoder.side)], Question(k=5))
