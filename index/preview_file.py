@@ -1,6 +1,7 @@
 """The small JPEGs of a snapshot: one behind the other in one file, in the order in which they came, and where each lies."""
 
 import hashlib
+import os
 from array import array
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -86,10 +87,13 @@ class PreviewFile:
         if self._places.ndim != 2 or self._places.shape[1] != 2 or self._places.dtype != np.int64:
             raise ValueError(f"{places}: expected first bytes and lengths, found {self._places.shape}")
         self._stream = path.open("rb", buffering=0)
+        self._bytes = os.fstat(self._stream.fileno()).st_size
 
     def at(self, row: int) -> bytes:
         """Raises OSError, also where the file ends too early."""
         first, length = self._places[row].tolist()
+        if not 0 <= first <= first + length <= self._bytes:
+            raise OSError(f"{self._stream.name}: has no {length:,} bytes from {first:,}")
         self._stream.seek(first)
         jpeg = self._stream.read(length)
         if len(jpeg) < length:

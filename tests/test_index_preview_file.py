@@ -56,6 +56,17 @@ def test_a_file_that_is_too_short_is_told(tmp_path: Path) -> None:
             previews.at(4)
 
 
+@pytest.mark.parametrize("place", [(-1, 3), (0, -1), (0, 10**15), (10**15, 1), (2, 2**62)])
+def test_a_place_outside_the_file_is_told(tmp_path: Path, place: tuple[int, int]) -> None:
+    written(tmp_path)
+    np.save(tmp_path / "previews.npy", np.array([place], np.int64))
+    with (
+        closing(PreviewFile(tmp_path / "previews.bin", tmp_path / "previews.npy")) as previews,
+        pytest.raises(OSError, match="has no"),
+    ):
+        previews.at(0)
+
+
 @pytest.mark.parametrize("places", [np.zeros(3, np.int64), np.zeros((3, 3), np.int64), np.zeros((3, 2), np.float32)])
 def test_places_that_are_none_are_refused(tmp_path: Path, places: np.ndarray) -> None:
     written(tmp_path)

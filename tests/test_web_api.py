@@ -193,7 +193,7 @@ def test_questions_are_over_after_their_time(small_index: Path, tmp_path: Path) 
 
     now = [0.0]
     held = HeldQueries(minutes=1, count=2, clock=lambda: now[0])
-    first, second = held.add(HeldQuery("a")), held.add(HeldQuery("a"))
+    first, second = held.add(HeldQuery("a", state="done")), held.add(HeldQuery("a", state="done"))
     assert held.get(first.id, "a") is first and held.get(first.id, "b") is None
     third = held.add(HeldQuery("a"))
     assert held.get(first.id, "a") is None  # two are held at most

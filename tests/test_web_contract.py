@@ -4,7 +4,9 @@ import base64
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 from openapi_spec_validator import validate
+from werkzeug.exceptions import ServiceUnavailable
 
 from embed.read import read_scan_bytes
+from embed.scan import Scan
 from index.denied import DenyList
 from search.answer import Question
 from search.engine import SearchEngine
@@ -22,6 +26,7 @@ from tests.conftest import run_build
 from tests.films import dicom_bytes, phantom, png_bytes
 from tests.web_asking import API, PATIENT, Web, film, pieces
 from tests.web_guarded import HOST
+from web.encoding import OnceEncoder
 from web.held import HeldQueries, HeldQuery
 from web.permissions import routes
 from web.principal import Role
@@ -199,6 +204,56 @@ def test_a_question_may_be_left_to_be_done_meanwhile(web: Web) -> None:
     assert "answer" not in failed
 
 
+def test_of_a_question_that_failed_nothing_is_kept_and_its_first_request_is_named(web: Web) -> None:
+    begun = web.ask(film(), role=RESEARCHER, prefer="respond-async", where="no condition")
+    told = web.finished(begun.get_json()["id"], RESEARCHER)
+    assert told["problem"]["reason"] == "filter" and told["problem"]["request_id"] == begun.headers["X-Request-ID"]
+    for path in ("preview", "frames", "frames/0"):
+        answer = web.get(f"queries/{told['id']}/{path}", RESEARCHER)
+        assert (
+            answer.status_code == 404
+            and "could not be answered, and nothing of it is kept" in answer.get_json()["detail"]
+        )
+
+
+def test_an_answer_that_nobody_waits_for_any_more_is_not_audited(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted, encode = threading.Event(), OnceEncoder.encode
+
+    def late(self: OnceEncoder, scans: Sequence[Scan]) -> Any:
+        assert deleted.wait(30)
+        return encode(self, scans)
+
+    monkeypatch.setattr(OnceEncoder, "encode", late)
+    before = len(web.audited())
+    asked = web.ask(film(seed=77), prefer="respond-async").get_json()["id"]
+    query = web.app.extensions["likewise.service"].held._held[asked]
+    assert web.delete(f"queries/{asked}").status_code == 204
+    deleted.set()
+    end = time.monotonic() + 30
+    while query.state != "failed":
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert [line["action"] for line in web.audited()[before:]] == []
+    assert (query.files, query.scans, query.preview) == ((), (), b"")
+
+
+def test_a_picture_of_an_index_that_is_being_removed_is_over_and_no_fault(
+    tmp_path: Path, new_web: Callable[..., Web]
+) -> None:
+    arguments = ("--cohort", f"table={table_archive(tmp_path / 'archive')}", "--index", tmp_path / "index")
+    assert run_build(*arguments).exit_code == 0
+    web = new_web(tmp_path / "index")
+    answer = web.ask(film()).get_json()["answer"]
+    old = tmp_path / "index" / "snapshots" / answer["snapshot"]["name"] / "previews.bin"
+    spoilt = old.rename(old.with_name("moved"))
+    preview = f"cases/{answer['neighbours'][0]['ref']}/preview"
+    assert web.get(preview).status_code == 503  # the published one is damaged
+    spoilt.rename(old)
+    assert run_build(*arguments, "--full").exit_code == 0
+    old.unlink()  # a purge is at it
+    assert web.get(preview).status_code == 410
+
+
 def test_what_is_no_scan_is_refused_with_the_decoders_reason(web: Web) -> None:
     answer = web.ask(b"no scan")
     assert answer.status_code == 422 and answer.content_type == "application/problem+json"
@@ -238,13 +293,27 @@ def test_a_query_is_forgotten_when_its_time_is_over() -> None:
 
 def test_who_asks_much_pushes_out_their_own_questions_only() -> None:
     held = HeldQueries(minutes=1, count=3)
-    berts = HeldQuery("bert")
+    berts = HeldQuery("bert", state="done")
     held.add(berts)
-    annas = [HeldQuery("anna") for _ in range(5)]
+    annas = [HeldQuery("anna", state="done") for _ in range(5)]
     for query in annas:
         held.add(query)
     assert held.get(berts.id, "bert") is berts
     assert [held.get(query.id, "anna") is not None for query in annas] == [False, False, False, True, True]
+
+
+def test_a_question_that_is_worked_on_is_not_pushed_out() -> None:
+    held = HeldQueries(minutes=1, count=3)
+    berts = held.add(HeldQuery("bert", state="failed"))
+    annas = [held.add(HeldQuery("anna")) for _ in range(2)]
+    with pytest.raises(ServiceUnavailable, match="too many questions"):
+        held.add(HeldQuery("anna"))  # bert's is not hers to push out
+    assert held.get(berts.id, "bert") is berts
+    annas[1].state = "done"
+    held.add(HeldQuery("anna"))
+    assert [held.get(query.id, "anna") is not None for query in annas] == [True, False]
+    held.add(HeldQuery("carl"))
+    assert held.get(berts.id, "bert") is None
 
 
 def test_the_oldest_files_give_way_where_too_much_is_held(monkeypatch: pytest.MonkeyPatch) -> None:

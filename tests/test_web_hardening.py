@@ -5,12 +5,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from flask import Flask, request
 from flask.testing import FlaskClient
+from flask_limiter import RateLimitExceeded
 
 from tests.conftest import missing
 from tests.web_guarded import HOST, SECRET, config, from_proxy, guarded_app
@@ -18,6 +20,7 @@ from web import csrf, limits
 from web.config import Access, Config, ConfigError
 from web.headers import content_security_policy
 from web.principal import DEMO, Means, Principal, Role
+from web.problems import failure_of
 
 ROOT = Path(__file__).parents[1]
 ANNA = Principal("anna", frozenset({Role.CLINICIAN}), "proxy:anna", Means.PROXY)
@@ -242,6 +245,12 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -
     assert big(client, "/api/v1/queries", 2 * 1024**3) == 413
     assert big(client, "/api/v1/cases/7/queries", 1_000_001) == 413
     assert big(client, "/sign-out", 1_000_001) == 413
+
+
+def test_who_asks_too_often_is_told_so_in_a_sentence() -> None:
+    told = failure_of(RateLimitExceeded(SimpleNamespace(error_message=None, limit="30 per 1 minute")))  # type: ignore[arg-type]
+    assert told is not None and told.status == 429
+    assert told.detail == "you have asked too often (at most 30 per 1 minute); wait a moment"
 
 
 def test_questions_are_counted_for_each_person(client: FlaskClient) -> None:

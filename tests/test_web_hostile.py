@@ -167,6 +167,15 @@ def test_a_body_that_is_far_too_large_is_cut_off(server: Server, chunked: bool) 
     assert patient in (400, 422)
 
 
+@pytest.mark.parametrize(
+    "body", [b"zz\r\nabc\r\n0\r\n\r\n", b"5\r\nabcdeXX0\r\n\r\n", b"1\r\na\r\n0\r\nbad trailer\n\r\n\r\n"]
+)
+def test_chunks_that_are_none_are_told_so(server: Server, body: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(_head(server, b"Transfer-Encoding: chunked") + body)
+        assert _status(connection) == 400
+
+
 def test_a_body_that_says_it_is_too_large_is_refused_unread(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(_head(server, f"Content-Length: {2**31}".encode()))

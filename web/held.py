@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from werkzeug.exceptions import ServiceUnavailable
+
 from embed.asked import Frames
 from embed.scan import Scan, ScanError
 from embed.shared import Piece
@@ -23,6 +25,7 @@ class Failure:
     title: str
     detail: str
     reason: str
+    request_id: str | None = None  # of the request that began it, where another one is told
 
 
 @dataclass(eq=False)
@@ -44,6 +47,16 @@ class HeldQuery:
     snapshot_seen: str = ""  # the last whose answer was recorded in the audit
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))  # 128 bits
     until: float = 0.0
+    is_over: bool = False
+
+    @property
+    def is_worked_on(self) -> bool:
+        return self.state not in ("done", "failed")
+
+    def let_go(self) -> None:
+        """Whoever still has it in hand, waiting to work on it, has nothing of the patient's header, and keeps nothing."""
+        self.is_over = True
+        self.files, self.frames = (), None
 
     def bytes_held(self) -> int:
         return sum(map(len, self.files)) + (self.frames.pixels.nbytes if self.frames else 0)
@@ -66,14 +79,15 @@ class HeldQueries:
         self._held: dict[str, HeldQuery] = {}  # the oldest first
 
     def add(self, query: HeldQuery) -> HeldQuery:
-        """Hold a query from now on. Where there are too many, the oldest of whoever has most gives way."""
+        """Hold a query from now on. Where there are too many, the oldest answered one of whoever has most gives way. Raises
+        `ServiceUnavailable` where those of whoever asks, or all, are still worked on.
+        """
         with self._lock:
             self._sweep()
+            while len(self._held) >= self._count:
+                self._forget(self._dispensable(query.owner).id)
             query.until = self._clock() + self._seconds
             self._held[query.id] = query
-            while len(self._held) > self._count:
-                most = Counter(held.owner for held in self._held.values()).most_common(1)[0][0]
-                self._forget(next(held.id for held in self._held.values() if held.owner == most))
         self.make_room(query)
         return query
 
@@ -109,6 +123,16 @@ class HeldQueries:
         with self._lock:
             return len(self._held), sum(held.bytes_held() for held in self._held.values())
 
+    def _dispensable(self, asking: str) -> HeldQuery:
+        """Which gives way to a new one of `asking`."""
+        for owner, _ in Counter([*(held.owner for held in self._held.values()), asking]).most_common():
+            for held in self._held.values():
+                if held.owner == owner and not held.is_worked_on:
+                    return held
+            if owner == asking:
+                break
+        raise ServiceUnavailable("too many questions are worked on now; try again in a moment", retry_after=5)
+
     def _sweep(self) -> None:
         now = self._clock()
         for query_id in [query_id for query_id, held in self._held.items() if held.until <= now]:
@@ -116,5 +140,5 @@ class HeldQueries:
 
     def _forget(self, query_id: str) -> None:
         over = self._held.pop(query_id, None)
-        if over is not None:  # whoever still has it in hand, waiting to be worked on, has nothing of the patient's
-            over.files, over.frames = (), None
+        if over is not None:
+            over.let_go()

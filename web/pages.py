@@ -42,7 +42,7 @@ def sample(number: int) -> Response:
     found = next((one for one in samples(_config()) if one.number == number), None)
     if found is None:
         raise NotFound("there is no such sample scan")
-    return send_file(found.path.resolve(), mimetype="application/octet-stream")
+    return send_file(found.path.resolve(), mimetype="application/octet-stream", download_name=f"sample-{number}")
 
 
 @blueprint.post("/watch")

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import IO
 
 from gunicorn.http.body import LengthReader
-from werkzeug.exceptions import RequestTimeout
+from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, ParseException
+from werkzeug.exceptions import BadRequest, RequestTimeout
 
 HEADER_SECONDS = 15.0  # for a request's line and headers, from its first byte
 PIECE_BYTES, PIECE_SECONDS = 2**20, 60.0  # of a body: 17 kB a second at least, over any piece
 LOOK_SECONDS = 0.25
+NO_CHUNKS = "the body does not come in chunks as it should (RFC 9112, 7.1); send it again"
 TOO_SLOW = "the request came too slowly and was cut off; send it again over a better connection"
 
 
@@ -74,7 +76,7 @@ PATIENCE = Patience()  # of this process: its server and its app share it
 
 
 class PatientInput:
-    """A body (`wsgi.input`) that has to arrive at a pace. Raises `RequestTimeout`."""
+    """A body (`wsgi.input`) that has to arrive at a pace. Raises `RequestTimeout`, or `BadRequest` where its chunks are none."""
 
     def __init__(self, body: IO[bytes], connection: socket.socket, *, seconds: float = PIECE_SECONDS) -> None:
         self._body = body
@@ -134,6 +136,9 @@ class PatientInput:
         with PATIENCE.for_seconds(self._connection, self._seconds) as turn:
             try:
                 got = read(size)
+            except (InvalidChunkSize, ChunkMissingTerminator, ParseException) as error:
+                self._body.failed = True  # type: ignore[attr-defined]
+                raise BadRequest(NO_CHUNKS) from error
             except OSError:
                 if not turn.is_late:
                     raise

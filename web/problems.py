@@ -4,6 +4,7 @@ import json
 import logging
 
 from flask import Flask, Response, g, render_template, request
+from flask_limiter import RateLimitExceeded
 from jinja2 import TemplateNotFound
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -27,6 +28,9 @@ def install(app: Flask) -> None:
 
 def failure_of(error: Exception) -> Failure | None:
     """What is told of an error that was to be expected; None of our own bug."""
+    if isinstance(error, RateLimitExceeded):
+        told = f"you have asked too often (at most {error.description}); wait a moment"
+        return Failure(429, error.name, told, "too-many-requests")
     if isinstance(error, HTTPException):
         return Failure(error.code or 500, error.name, error.description or "", error.name.lower().replace(" ", "-"))
     if isinstance(error, ScanError):
@@ -91,5 +95,5 @@ def document(failure: Failure) -> dict[str, object]:
         "status": failure.status,
         "detail": failure.detail,
         "reason": failure.reason,
-        "request_id": getattr(g, "request_id", None),
+        "request_id": failure.request_id or getattr(g, "request_id", None),
     }

@@ -36,7 +36,7 @@ from web.stages import Stages
 
 DECODER = "embed.frames:answer"  # by name, so that no decoder is loaded here
 THREADS = 4  # queries worked on at a time that nobody waits for
-OVER = "this question is over: scans are held for a few minutes only; send it again"
+OVER = "this question is over: scans are held for a few minutes only, and not too many at a time; send it again"
 log = logging.getLogger("likewise.service")
 
 Workers = IsolatedWorkers[FileRequest | BytesRequest, Frames | ReadAnswer]
@@ -145,6 +145,7 @@ class Service:
         """Raises `NotFound` while there is none, and `Gone` for a case that was withdrawn."""
         if query.case is not None:
             self._require_visible(query.case.case_id)
+        _require_not_failed(query)
         if not query.preview:
             raise NotFound("there is no picture of it yet")
         return query.preview
@@ -153,6 +154,7 @@ class Service:
         """Raises `Gone`, `NotFound`, `Conflict` or `ScanError`."""
         if query.case is not None:
             return self.case_frames(*self._require_visible(query.case.case_id))
+        _require_not_failed(query)
         if query.state == "reading":
             raise NotFound("there are no pictures of it yet")
         return self._frames_kept(query)
@@ -179,10 +181,12 @@ class Service:
         try:
             picture = opened.engine.snapshot.preview(case.case_id)
         except SnapshotError as error:
-            if opened.engine.snapshot.path.is_dir():
+            self.live.look()
+            if self.live.current().name == opened.name:
                 raise
-            self.live.look()  # a purge has rewritten it
-            raise Gone("the index has been renewed since; ask again") from error
+            raise Gone(
+                "the index has been renewed since; ask again"
+            ) from error  # by a purge, or what is old was pruned
         if picture is None:
             raise NotFound("there is no picture of this case")
         return picture
@@ -214,7 +218,9 @@ class Service:
             if failure is None or failure.status >= 500:
                 log.error("request %s failed", request_id, exc_info=error)
             unknown = Failure(500, "Internal Server Error", "something went wrong here", "internal-server-error")
-            query.failure, query.files = failure or unknown, ()
+            query.failure = replace(failure or unknown, request_id=request_id)
+            query.let_go()
+            query.scans, query.preview = (), b""
             query.state = "failed"
 
     def _work(self, query: HeldQuery, principal: Principal, request_id: str | None) -> dict[str, Any]:
@@ -230,6 +236,8 @@ class Service:
             with self.stages.timed("encoding"):
                 encoder.encode(query.scans)  # which the search, and every rerun, will find done
         query.state = "searching"
+        if query.is_over:  # nobody will see an answer, and so the audit must not tell of one
+            raise Gone(OVER)
         shown = self._answered(query, query.asked, principal)
         self._recorded("query", query, shown, query.asked, principal=principal, request_id=request_id)
         query.state = "done"
@@ -254,7 +262,8 @@ class Service:
             if not files:
                 raise Gone("too many scans were uploaded since; send this one again to look at it")
             try:
-                query.frames = frames = self._decoded(BytesRequest(files, None))
+                frames = self._decoded(BytesRequest(files, None))
+                query.frames = None if query.is_over else frames
             except ScanError as error:
                 query.unviewable = error
                 raise
@@ -356,6 +365,12 @@ def _tried(task: Callable[[], None]) -> None:
         task()
     except Exception as error:
         log.error("a task of the timer failed", exc_info=error)
+
+
+def _require_not_failed(query: HeldQuery) -> None:
+    """Raises `NotFound`."""
+    if query.failure is not None:
+        raise NotFound(f"this question could not be answered, and nothing of it is kept: {query.failure.detail}")
 
 
 def _require_own_site(scans: Sequence[Scan], question: Question, opened: Opened) -> None:
