@@ -105,6 +105,8 @@ def test_samples_are_offered_by_name_or_number_and_are_what_lies_in_the_folder(a
     html = page(app, "/")
     assert re.findall(r'data-sample="(\d)">([^<]+)<', html) == [("1", "Sample scan 1"), ("2", "B second film")]
     assert fetched(app, "/samples/2") == (200, b"b-second_film.dcm")
+    with get(client_of(app), "/samples/2") as answer:
+        assert "sample-2" in answer.headers["Content-Disposition"] and "second" not in str(answer.headers)
     assert fetched(app, "/samples/3")[0] == 404
 
 
