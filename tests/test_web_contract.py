@@ -192,6 +192,16 @@ def test_a_condition_that_is_none_is_told_as_such(web: Web) -> None:
     assert told["answer"]["eligible"] == 12  # the women, still
 
 
+@pytest.mark.parametrize(
+    "ends", [{"age_min": "60", "age_max": "50"}, {"date_from": "2020-05-01", "date_to": "2020-04-30"}]
+)
+def test_a_range_that_ends_before_it_begins_is_told(web: Web, ends: dict[str, str]) -> None:
+    answer = web.ask(film(), **ends)
+    assert answer.status_code == 400 and "the first lies after the last" in answer.get_json()["detail"]
+    same = dict.fromkeys(ends, next(iter(ends.values())))
+    assert web.ask(film(), **same).status_code == 201
+
+
 def test_a_question_may_be_left_to_be_done_meanwhile(web: Web) -> None:
     begun = web.ask(film(), prefer="respond-async", k="3")
     assert begun.status_code == 202

@@ -38,7 +38,7 @@ def check(
         given = request.form.get(FIELD, "")
     good = [_token(secret_key, principal, sid, _period(now) - age) for age in (0, 1)]
     if not any([hmac.compare_digest(given.encode(), known.encode()) for known in good]):
-        raise Forbidden(f"the header {HEADER} is missing or out of date; load the page again")
+        raise Forbidden(f"this page is out of date; load it again (its header {HEADER} is missing or too old)")
 
 
 def _check_origin(request: Request) -> None:

@@ -62,6 +62,8 @@ def _parts(given: Given, opened: Opened) -> Iterator[str]:
     for name, words in DATES.items():
         if given.get(name):
             yield words.format(_day(name, given[name]))
+    _require_rising("age", [float(_years(name, given[name])) for name in AGES if given.get(name)])
+    _require_rising("date", [_day(name, given[name]) for name in DATES if given.get(name)])
     if given.get("site"):
         sites = [opened.site_named(code) for code in given["site"]]
         if None in sites:
@@ -83,6 +85,12 @@ def quoted(text: str) -> str:
 
 def _any_of(column: str, values: Sequence[str]) -> str:
     return f"{column} in ({', '.join(map(quoted, values))})"
+
+
+def _require_rising(what: str, ends: Sequence[float] | Sequence[str]) -> None:
+    """Raises `BadRequest` where no case could lie between."""
+    if len(ends) == 2 and list(ends) != sorted(ends):
+        raise BadRequest(f"{what}: the first lies after the last")
 
 
 def _years(name: str, values: Sequence[str]) -> str:

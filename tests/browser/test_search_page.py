@@ -153,6 +153,47 @@ def test_a_scan_that_cannot_be_used_is_told_with_its_reason_and_the_request_id(p
     assert failure.is_hidden()
 
 
+def test_a_second_scan_that_cannot_be_used_leaves_the_first_answer(page: "Page") -> None:
+    send(page)
+    answered(page)
+    first = page.locator(".card").first.inner_text()
+    for data, told in ((b"no scan", "This scan cannot be used"), (b"", "Nothing was sent")):
+        send(page, data, "note.txt") if data else page.set_input_files(
+            "#files", {"name": "empty.dcm", "mimeType": "", "buffer": b""}
+        )
+        page.get_by_text(told).wait_for()
+        assert "the answer to the scan before" in page.locator(".notices").all_inner_texts()[-1]
+        assert page.locator(".card").first.inner_text() == first
+    with page.expect_response(lambda response: "sex=F" in response.url) as rerun:  # it is still held
+        page.get_by_text("Filters", exact=True).click()
+        page.get_by_label("Sex").select_option("F")
+    assert rerun.value.status == 200
+
+
+def test_cancel_of_a_second_scan_goes_back_to_the_first_answer(page: "Page") -> None:
+    send(page)
+    answered(page)
+    reading = {"id": "x", "state": "reading", "expires_in_s": 900}
+    page.route(
+        "**/api/v1/queries/*",
+        lambda route: route.fulfill(json=reading) if route.request.method == "GET" else route.continue_(),
+    )
+    send(page)
+    with page.expect_request(lambda request: request.method == "DELETE"):
+        page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("heading", name="most similar recorded cases").wait_for()
+    assert page.locator(".card").count() > 1
+
+
+def test_a_server_that_is_not_heard_any_more_is_told_until_it_is(page: "Page") -> None:
+    send(page)
+    answered(page)
+    page.route("**/watch", lambda route: route.fulfill(status=503, body="{}"))
+    page.get_by_text("This page has lost touch with the server.").wait_for(timeout=20_000)
+    page.unroute("**/watch")
+    until(page, "() => !document.body.innerText.includes('lost touch')")
+
+
 def test_an_expired_query_is_told_and_what_is_shown_stays(page: "Page") -> None:
     send(page)
     answered(page)
@@ -289,6 +330,33 @@ def test_other_hospitals_only_leaves_the_named_site_out(page: "Page") -> None:
     assert f"Left out: {site}" in page.locator(".warnings").inner_text()
 
 
+def test_without_the_own_hospital_other_filters_work_and_it_is_said_that_its_cases_stay(page: "Page") -> None:
+    send(page)
+    answered(page)
+    page.get_by_role("button", name="Other hospitals only").click()
+    page.get_by_text("Filters", exact=True).click()
+    with page.expect_response(lambda response: "sex=F" in response.url and "other_sites" not in response.url):
+        page.get_by_label("Sex").select_option("F")
+    assert "its cases are not left out" in page.locator(".note").inner_text()
+    page.get_by_label("Age from").fill("200")
+    page.get_by_label("Age from").blur()
+    until(page, "() => document.querySelector('.note').innerText.includes('cannot be used')")
+
+
+def test_a_printed_answer_names_its_filters(page: "Page") -> None:
+    send(page)
+    answered(page)
+    printed = page.locator(".print-only", has_text="Printed")
+    assert "Filters: none." in printed.text_content()
+    page.get_by_text("Filters", exact=True).click()
+    with page.expect_response(lambda response: "sex=F" in response.url):
+        page.get_by_label("Sex").select_option("F")
+    until(
+        page,
+        "() => [...document.querySelectorAll('.print-only')].some(one => one.textContent.includes('Filters: Sex: Female.'))",
+    )
+
+
 def test_a_filter_that_leaves_nobody_says_so(page: "Page") -> None:
     def change(told: dict[str, Any]) -> None:
         told["answer"].update(neighbours=[], eligible=0)
@@ -306,6 +374,9 @@ def test_a_case_can_be_asked_about_in_turn(page: "Page") -> None:
         page.get_by_role("button", name="Search from case 1", exact=True).click()
     page.wait_for_selector("#steps", state="hidden")
     answered(page)
+    assert page.locator("#query-title").inner_text() == "The archived case asked about"
+    page.locator(".card .picture").first.click()
+    assert "Archived case beside case 1" in page.locator("#viewer-title").inner_text()
 
 
 # --- the viewer

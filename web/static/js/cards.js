@@ -3,17 +3,17 @@ import { caseBase } from "./api.js";
 import { el, svg } from "./dom.js";
 import * as words from "./words.js";
 
-export function cards(answer, { onOpen, onAsk }) {
+export function cards(answer, { whose, onOpen, onAsk }) {
   if (!answer.neighbours.length) return el("p", { class: "empty" }, "No case is left under these filters. Take one of them off.");
-  return el("section", { "aria-labelledby": "cards-title" }, el("h2", { id: "cards-title", class: "visually-hidden" }, "The cases"), el("ol", { class: "cards" }, answer.neighbours.map((one) => el("li", { "data-ref": one.ref }, card(one, answer, onOpen, onAsk)))));
+  return el("section", { "aria-labelledby": "cards-title" }, el("h2", { id: "cards-title", class: "visually-hidden" }, "The cases"), el("ol", { class: "cards" }, answer.neighbours.map((one) => el("li", { "data-ref": one.ref }, card(one, answer, whose, onOpen, onAsk)))));
 }
 
-function card(one, answer, onOpen, onAsk) {
+function card(one, answer, whose, onOpen, onAsk) {
   const title = `card-${one.rank}`;
   return el(
     "article",
     { class: "card", "aria-labelledby": title },
-    el("button", { type: "button", class: "picture", "aria-label": `Compare case ${one.rank} with your scan`, onclick: () => onOpen(one) },
+    el("button", { type: "button", class: "picture", "aria-label": `Compare case ${one.rank} with ${words.lower(whose)}`, onclick: () => onOpen(one) },
       picture(`${caseBase(one.ref)}/preview`, ""),
       el("span", { class: "picture-hint", "aria-hidden": "true" }, "Compare"),
     ),

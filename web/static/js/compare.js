@@ -8,12 +8,12 @@ const ZOOM = 1.25;
 const PAN_PIXELS = 40;
 const TOOLS = [["window", "Window"], ["zoom", "Zoom"], ["pan", "Pan"]];
 
-/** `neighbour` null: the scan alone. `neighbours`: those that can be turned to. */
-export function compare({ id, neighbour, neighbours, onClose }) {
+/** `whose` scan it is, in words. `neighbour` null: the scan alone. `neighbours`: those that can be turned to. */
+export function compare({ id, whose, neighbour, neighbours, onClose }) {
   const opener = document.activeElement;
   const dialog = el("dialog", { class: "viewer", "aria-labelledby": "viewer-title" });
   document.body.append(dialog);
-  const shown = new Comparison(dialog, id, neighbours);
+  const shown = new Comparison(dialog, id, whose, neighbours);
   dialog.addEventListener("close", () => {
     shown.end();
     dialog.remove();
@@ -26,8 +26,8 @@ export function compare({ id, neighbour, neighbours, onClose }) {
 }
 
 class Comparison {
-  constructor(dialog, id, neighbours) {
-    Object.assign(this, { dialog, id, neighbours, viewer: null, turn: 0 });
+  constructor(dialog, id, whose, neighbours) {
+    Object.assign(this, { dialog, id, whose, neighbours, viewer: null, turn: 0 });
   }
 
   end() {
@@ -41,7 +41,7 @@ class Comparison {
     const turn = this.turn;
     this.ref = neighbour?.ref ?? null;
     delete this.dialog.dataset.ready;
-    this.panes = [{ title: "Your scan", base: queryBase(this.id) }];
+    this.panes = [{ title: this.whose, base: queryBase(this.id) }];
     if (neighbour) this.panes.push({ title: `Case ${neighbour.rank}`, base: caseBase(neighbour.ref) });
     this.message = el("p", { class: "viewer-message", role: "status" }, "Fetching the pictures …");
     replace(this.dialog, this.#top(neighbour), this.message, el("div", { class: "panes", "data-panes": this.panes.length }, this.panes.map((pane, number) => this.#pane(pane, number))));
@@ -75,7 +75,7 @@ class Comparison {
     this.presets = el("span", { class: "presets", role: "group", "aria-label": "Presets" });
     this.together = el("input", { type: "checkbox", checked: true, onchange: () => this.viewer?.setTogether(this.together.checked) });
     return el("div", { class: "viewer-top" },
-      el("h2", { id: "viewer-title" }, neighbour ? `Your scan beside case ${neighbour.rank}` : "Your scan"),
+      el("h2", { id: "viewer-title" }, neighbour ? `${this.whose} beside case ${neighbour.rank}` : this.whose),
       el("button", { type: "button", class: "close", onclick: () => this.dialog.close() }, "Close (Esc)"),
       el("fieldset", { class: "tools", "aria-label": "What dragging does" }, el("span", { class: "choice", "aria-hidden": "true" }, "Drag:"), TOOLS.map(([name, text], number) => tool(name, text, number))),
       this.presets,

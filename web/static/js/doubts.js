@@ -6,6 +6,7 @@ import * as words from "./words.js";
 const GRAVE = [
   ["not-frontal", "This does not look like a frontal chest film. It may be a lateral film, or no chest at all: then the cases below mean nothing for it."],
   ["lateral", null],
+  ["other-body-part", null],
 ];
 const GRAVE_WARNINGS = ["unlike-archive", "several-patients", "archived-picture", "near-copy", "nearer-than-strangers", "paediatric"];
 const SAID_ALREADY = { "no-view": "view-unknown", lateral: "other-view" }; // a flag, and the warning that says the same at more length

@@ -19,9 +19,26 @@ export class Filters {
     for (const [name, value] of new FormData(this.form)) if (value !== "") found.set(name, value);
     if (found.get("view") === "same") found.delete("view");
     if (found.get("k") === String(NUMBERS[0])) found.delete("k");
-    if (this.otherSites) found.set("other_sites", "1");
+    if (this.otherSites && !this.#isSiteMissing()) found.set("other_sites", "1");
     if (this.otherSites && this.site?.value) found.set("own_site", this.site.value);
     return found;
+  }
+
+  /** What is set, in words. */
+  said() {
+    return [...this.parameters()].map(([name, value]) => this.#saidOf(name, value)).filter(Boolean).join("; ");
+  }
+
+  #saidOf(name, value) {
+    if (name === "other_sites") return "other hospitals only";
+    if (name === "own_site") return `your hospital is ${value}`;
+    const control = this.form.elements.namedItem(name);
+    const title = control.getAttribute("aria-label") ?? control.closest("label").firstChild.textContent;
+    return `${title}: ${control.selectedOptions?.[0].textContent ?? value}`;
+  }
+
+  #isSiteMissing() {
+    return Boolean(this.otherSites && this.site && !this.site.value);
   }
 
   get count() {
@@ -88,12 +105,8 @@ export class Filters {
     this.otherSites = !this.otherSites;
     this.others.setAttribute("aria-pressed", String(this.otherSites));
     if (this.siteLabel) this.siteLabel.hidden = !this.otherSites;
-    if (this.otherSites && this.site && !this.site.value) {
-      this.note.textContent = "Choose which site of the archive is your hospital, so that its cases can be left out.";
-      this.site.focus();
-      return;
-    }
     this.#changed();
+    if (this.#isSiteMissing()) this.site.focus();
   }
 
   #clear() {
@@ -106,10 +119,12 @@ export class Filters {
   }
 
   #changed() {
-    this.note.textContent = "";
+    this.note.textContent = this.#isSiteMissing() ? "Until you choose which site of the archive is your hospital, its cases are not left out." : "";
     this.told();
-    if (!this.form.reportValidity()) return;
-    if (this.otherSites && this.site && !this.site.value) return;
+    if (!this.form.reportValidity()) {
+      this.note.textContent = "An entry cannot be used, so what you see is without it.";
+      return;
+    }
     this.onChange();
   }
 }

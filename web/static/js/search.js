@@ -13,29 +13,54 @@ const STEPS = [["uploading", "Uploading"], ["reading", "Reading the pictures"], 
 const [SOONEST_MS, LATEST_MS] = [200, 1500]; // between two looks at how far it is
 const MOST_BYTES = Number(at("ask").dataset.uploadMb) * 1024 * 1024;
 
-let run = null; // what is under way or shown: {id, abort, rerun, over, unwatch, viewer}
+let run = null; // what is under way or shown: {id, before, abort, cancel, rerun, over, unwatch, viewer, resume, notice}
 
 /** `ref`: of the archived case that is asked by, null for an upload. */
 async function begin(start, { ref = null } = {}) {
   const uploads = ref === null;
-  const before = run;
-  leave(before);
-  const mine = (run = { id: null, abort: new AbortController(), rerun: null, over: null, unwatch: null, viewer: null });
+  const before = run?.resume ? run : (run?.before ?? null); // the answer that is shown again where this comes to nothing
+  leave(run);
+  const mine = (run = { id: null, before, abort: new AbortController(), cancel, rerun: null, over: null, unwatch: null, viewer: null, resume: null, notice: null });
   show("progress");
   step(uploads ? "uploading" : "reading", uploads);
   at("progress-title").focus();
   try {
     mine.id = await start(mine.abort.signal);
-    if (before?.id) void forget(before.id);
     if (run !== mine) return void forget(mine.id);
     const answer = await follow(mine, uploads);
-    if (run === mine) await present(mine, answer, ref);
+    if (run !== mine) return;
+    if (before) void forget(before.id);
+    mine.before = null;
+    await present(mine, answer, ref);
   } catch (error) {
     if (run !== mine) return;
     if (mine.id) void forget(mine.id);
-    if (error.name === "AbortError") stop();
+    if (mine.before && error.status !== 401) backTo(mine.before, error);
     else failed(error);
   }
+
+  function cancel() {
+    leave(mine);
+    if (mine.id) void forget(mine.id);
+    if (before) backTo(before);
+    else stop();
+  }
+}
+
+/** The answer that was shown before a question that came to nothing. */
+function backTo(before, error = null) {
+  run = before;
+  show("result");
+  before.resume();
+  if (error) notify(error);
+  else at("result-title").focus();
+}
+
+/** What went wrong, beside the answer that stays. */
+function notify(error) {
+  if (!(error instanceof Problem)) console.error(error);
+  replace(run.notice, el("div", { class: "failure", tabindex: "-1" }, el("p", {}, el("strong", {}, `${heading(error)}.`)), trouble(error), el("p", {}, "What you see below is the answer to the scan before.")));
+  run.notice.firstChild.focus();
 }
 
 async function follow(mine, uploads) {
@@ -58,7 +83,8 @@ async function present(mine, told, ref) {
     id: mine.id,
     answer,
     filters,
-    onOpen: (neighbour) => (mine.viewer = compare({ id: mine.id, neighbour, neighbours: answer.neighbours, onClose: () => (mine.viewer = null) })),
+    whose: ref === null ? "Your scan" : "The archived case asked about",
+    onOpen: (neighbour) => (mine.viewer = compare({ id: mine.id, whose: ref === null ? "Your scan" : "Archived case", neighbour, neighbours: answer.neighbours, onClose: () => (mine.viewer = null) })),
     onAsk: (neighbour) => void begin((signal) => askByCase(neighbour.ref, { signal }), { ref: neighbour.ref }),
     onNew: stop,
   });
@@ -68,7 +94,14 @@ async function present(mine, told, ref) {
   say(`${words.plural(answer.neighbours.length, "case")} found.`);
   expire(told.expires_in_s);
   let isOver = false;
-  mine.unwatch = watch({ query: mine.id, refs: () => answer.neighbours.map((one) => one.ref), onNews: news, onSignedOut: signedOut });
+  mine.notice = drawn.notice;
+  mine.resume = () => (mine.unwatch = watch({ query: mine.id, refs: () => answer.neighbours.map((one) => one.ref), onNews: news, onSignedOut: signedOut, onTouch: touch }));
+  mine.resume();
+
+  function touch(isLost) {
+    if (isLost) replace(drawn.lost, el("div", { class: "failure" }, el("p", {}, el("strong", {}, "This page has lost touch with the server."), " What you see may be out of date: a case may have been withdrawn since. Check the network, or load the page again."), el("p", {}, el("a", { href: location.pathname }, "Load the page again"))));
+    else replace(drawn.lost);
+  }
 
   async function news({ gone, over, snapshot }) {
     if (over && ref) return caseGone();
@@ -82,6 +115,7 @@ async function present(mine, told, ref) {
   }
 
   function caseGone() {
+    if (run !== mine) return;
     stop();
     failed(new Problem({ title: "This case is no longer shown", detail: "The case that was asked about was withdrawn from the archive, or the question was held for its time." }));
   }
@@ -105,7 +139,7 @@ async function present(mine, told, ref) {
       if (error.status === 401) signedOut();
       else if (error.expired && ref) caseGone();
       else if (error.expired) ended();
-      else replace(drawn.notice, el("div", { class: "failure" }, trouble(error)));
+      else replace(drawn.notice, el("div", { class: "failure" }, trouble(error), el("p", {}, "What you see is without this change.")));
       return false;
     } finally {
       if (mine.rerun === rerun) drawn.answered.removeAttribute("aria-busy");
@@ -118,6 +152,7 @@ async function present(mine, told, ref) {
   }
 
   function ended() {
+    if (run !== mine) return;
     isOver = true;
     filters.disable(true);
     replace(drawn.notice, el("div", { class: "failure expired" }, el("p", {}, el("strong", {}, "This scan has been forgotten."), " Scans are held for a few minutes only. What is shown stays; to filter or to compare pictures, send the scan again."), el("p", {}, el("button", { type: "button", onclick: stop }, "Send a scan"))));
@@ -135,12 +170,17 @@ function show(part) {
 
 /** Back to the beginning; what was asked about is forgotten on the server too. */
 function stop() {
-  leave(run);
-  if (run?.id) void forget(run.id);
-  run = null;
+  forgetAll();
   replace(at("result"));
   show("ask");
   at("choose-files").focus();
+}
+
+/** Nothing is under way or shown any more, here or on the server. */
+function forgetAll() {
+  leave(run);
+  for (const one of [run, run?.before]) if (one?.id) void forget(one.id);
+  run = null;
 }
 
 /** A session that has ended leaves nothing on the screen. */
@@ -162,11 +202,15 @@ function leave(left) {
   clearTimeout(left?.over);
 }
 
-function failed(error, heading = "h2") {
-  run = null;
+function heading(error) {
+  return error.status === 422 ? "This scan cannot be used" : error.status === 410 ? "This is no longer here" : error.title || "This did not work";
+}
+
+function failed(error, level = "h2") {
+  forgetAll();
   if (!(error instanceof Problem)) console.error(error);
   show("failure");
-  replace(at("failure"), el(heading, {}, error.status === 422 ? "This scan cannot be used" : error.status === 410 ? "This is no longer here" : error.title || "This did not work"), trouble(error));
+  replace(at("failure"), el(level, {}, heading(error)), trouble(error));
   at("failure").hidden = false;
   at("failure").focus();
 }
@@ -194,8 +238,9 @@ function say(text) {
 
 function upload(files) {
   const bytes = files.reduce((sum, file) => sum + file.size, 0);
-  if (!files.length) return failed(new Problem({ title: "Nothing was sent", detail: "There was no file in it, or only empty ones." }));
-  if (bytes > MOST_BYTES) return failed(new Problem({ title: "Too large", detail: `These files hold ${Math.ceil(bytes / 1024 / 1024)} MB; the server takes ${at("ask").dataset.uploadMb} MB at once. Send one study, or only its series of the chest.` }));
+  const refused = (problem) => (run?.resume ? notify(problem) : failed(problem));
+  if (!files.length) return refused(new Problem({ title: "Nothing was sent", detail: "There was no file in it, or only empty ones." }));
+  if (bytes > MOST_BYTES) return refused(new Problem({ title: "Too large", detail: `These files hold ${Math.ceil(bytes / 1024 / 1024)} MB; the server takes ${at("ask").dataset.uploadMb} MB at once. Send one study, or only its series of the chest.` }));
   at("upload-bar").value = 0;
   return begin((signal) => send(files, { onSent: sent, signal }));
 }
@@ -209,7 +254,7 @@ for (const id of ["files", "folder"]) {
     void upload(files);
   });
 }
-at("cancel").addEventListener("click", stop);
+at("cancel").addEventListener("click", () => run?.cancel());
 for (const button of document.querySelectorAll("[data-sample]")) {
   button.addEventListener("click", () => {
     at("upload-bar").value = 0;
@@ -231,5 +276,5 @@ addEventListener("drop", async (event) => {
   if (event.dataTransfer?.types.includes("Files") && !document.querySelector("dialog[open]")) void upload(await dropped(event.dataTransfer));
 });
 addEventListener("pagehide", (event) => {
-  if (run?.id && !event.persisted) void forget(run.id);
+  if (!event.persisted) for (const one of [run, run?.before]) if (one?.id) void forget(one.id);
 });

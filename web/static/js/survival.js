@@ -38,14 +38,14 @@ function table(one, time) {
     el("tbody", {}, time.horizons.map((horizon) =>
       el("tr", {}, el("th", { scope: "row" }, String(horizon.days)), el("td", {}, String(horizon.at_risk)),
         el("td", {}, horizon.survival === null ? "nobody observed" : words.percent(horizon.survival)),
-        el("td", {}, horizon.low === null ? "none" : `${Math.round(100 * horizon.low)} to ${words.percent(horizon.high)}`)))),
+        el("td", {}, horizon.low === null ? "not calculable" : `${Math.round(100 * horizon.low)} to ${words.percent(horizon.high)}`)))),
   );
 }
 
 function middle(time) {
   if (time.median_days === null || time.median_days === undefined) return null;
   const [from, to] = time.quartiles_days;
-  return el("p", { class: "small" }, `Of those who had it: median day ${time.median_days}, middle half day ${from} to ${to}.`);
+  return el("p", { class: "small" }, `Of those who had it: median day ${time.median_days}${from === to ? "" : `, half of them between day ${from} and day ${to}`}.`);
 }
 
 function left(time) {

@@ -29,6 +29,10 @@ export function capital(text) {
   return text ? text[0].toUpperCase() + text.slice(1) : "";
 }
 
+export function lower(text) {
+  return text ? text[0].toLowerCase() + text.slice(1) : "";
+}
+
 /** With a capital and a full stop. */
 export function sentence(text) {
   return /[.!?]$/.test(text) ? capital(text) : `${capital(text)}.`;
