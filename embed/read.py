@@ -89,7 +89,9 @@ def _read_bundle(bundle: Bundle, *, side: int) -> Scan:
         others = [entry for entry in dropped if entry.name != films[0].name]
         return _with_dropped(_read_member(films[0], side=side), [*bundle.dropped, *others])
     if films:
-        raise UnsupportedScan("several-scans", f"{len(films)} radiographs were given as one scan; send one film at a time")
+        raise UnsupportedScan(
+            "several-scans", f"{len(films)} radiographs were given as one scan; send one film at a time"
+        )
     reasons = "; ".join(
         f"{count} {reason}" for reason, count in Counter(entry.reason for entry in dropped).most_common(4)
     )
@@ -131,7 +133,9 @@ def _with_dropped(scan: Scan, dropped: Sequence[Dropped]) -> Scan:
         return scan
     counts = Counter(entry.reason for entry in dropped)
     said = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    return _with_flag(scan, Flag("files-dropped", f"{len(dropped)} file{'' if len(dropped) == 1 else 's'} left out: {said}"))
+    return _with_flag(
+        scan, Flag("files-dropped", f"{len(dropped)} file{'' if len(dropped) == 1 else 's'} left out: {said}")
+    )
 
 
 def _with_flag(scan: Scan, flag: Flag) -> Scan:
