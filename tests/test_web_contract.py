@@ -195,10 +195,10 @@ def test_a_condition_that_is_none_is_told_as_such(web: Web) -> None:
 @pytest.mark.parametrize(
     "ends", [{"age_min": "60", "age_max": "50"}, {"date_from": "2020-05-01", "date_to": "2020-04-30"}]
 )
-def test_a_range_that_ends_before_it_begins_is_told(web: Web, ends: dict[str, str]) -> None:
+def test_a_range_that_ends_before_it_begins_is_told(web: Web, ends: dict[str, Any]) -> None:
     answer = web.ask(film(), **ends)
     assert answer.status_code == 400 and "the first lies after the last" in answer.get_json()["detail"]
-    same = dict.fromkeys(ends, next(iter(ends.values())))
+    same: dict[str, Any] = dict.fromkeys(ends, next(iter(ends.values())))
     assert web.ask(film(), **same).status_code == 201
 
 
