@@ -51,9 +51,7 @@ class PurgeReport:
     reason: str
     names: int
     digests: tuple[str, ...]
-    digests_of_nobody: tuple[
-        str, ...
-    ]  # of the names that no snapshot held: slips of the pen, or purged before. None if one was unread
+    digests_of_nobody: tuple[str, ...]  # of the names that no snapshot held; empty where one could not be read
     denied_before: int  # of the names
     patients_removed: int  # each counted once, in however many snapshots they were
     scans_removed: int

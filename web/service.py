@@ -181,12 +181,10 @@ class Service:
         try:
             picture = opened.engine.snapshot.preview(case.case_id)
         except SnapshotError as error:
-            self.live.look()
+            self.live.look()  # a purge may have rewritten it, or what is old was pruned
             if self.live.current().name == opened.name:
                 raise
-            raise Gone(
-                "the index has been renewed since; ask again"
-            ) from error  # by a purge, or what is old was pruned
+            raise Gone("the index has been renewed since; ask again") from error
         if picture is None:
             raise NotFound("there is no picture of this case")
         return picture

@@ -566,6 +566,13 @@ def test_what_is_no_chest_film_is_told_first(page: "Page") -> None:
     assert sum("frontal chest film" in one for one in said) == 1
 
 
+def test_a_film_of_another_part_of_the_body_is_told_among_the_first(page: "Page") -> None:
+    send(page, film(BodyPartExamined="HAND"))
+    answered(page)
+    assert page.locator(".warnings.grave").count() == 1
+    assert any("not the chest" in one for one in page.locator(".warnings strong").all_inner_texts())
+
+
 def test_print_leaves_out_what_only_a_screen_needs(page: "Page") -> None:
     send(page)
     answered(page)

@@ -171,7 +171,6 @@ function show(part) {
 /** Back to the beginning; what was asked about is forgotten on the server too. */
 function stop() {
   forgetAll();
-  replace(at("result"));
   show("ask");
   at("choose-files").focus();
 }
@@ -181,6 +180,7 @@ function forgetAll() {
   leave(run);
   for (const one of [run, run?.before]) if (one?.id) void forget(one.id);
   run = null;
+  replace(at("result"));
 }
 
 /** A session that has ended leaves nothing on the screen. */
