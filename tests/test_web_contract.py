@@ -218,6 +218,8 @@ def test_of_a_question_that_failed_nothing_is_kept_and_its_first_request_is_name
     begun = web.ask(film(), role=RESEARCHER, prefer="respond-async", where="no condition")
     told = web.finished(begun.get_json()["id"], RESEARCHER)
     assert told["problem"]["reason"] == "filter" and told["problem"]["request_id"] == begun.headers["X-Request-ID"]
+    held = web.app.extensions["likewise.service"].held._held[told["id"]]
+    assert (held.files, held.frames, held.scans, held.preview) == ((), None, (), b"")
     for path in ("preview", "frames", "frames/0"):
         answer = web.get(f"queries/{told['id']}/{path}", RESEARCHER)
         assert (
